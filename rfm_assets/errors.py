@@ -1,0 +1,57 @@
+"""One class per failure. Each takes its culprits as data and builds its own message.
+
+A message names the culprit, the place and the fix. Nothing here reads files or frames.
+"""
+
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
+
+
+def nearest(word: str, candidates: Iterable[str]) -> str | None:
+    """The candidate closest in spelling to `word`, ignoring case, or None."""
+    by_folded = {candidate.casefold(): candidate for candidate in candidates}
+    found = get_close_matches(word.casefold(), by_folded, n=1, cutoff=0.5)
+    return by_folded[found[0]] if found else None
+
+
+def did_you_mean(word: str, candidates: Sequence[str]) -> str:
+    """`Did you mean 'x'?` with the nearest match, else the list of what is allowed."""
+    match = nearest(word, candidates)
+    allowed = ", ".join(repr(candidate) for candidate in candidates)
+    return f"Did you mean {match!r}? Allowed: {allowed}." if match else f"Allowed: {allowed}."
+
+
+class RfmError(Exception):
+    """Base of every error this package raises on purpose."""
+
+
+class ColumnMissing(RfmError):
+    """A column that the configuration names is not in the table."""
+
+    def __init__(self, *, column: str, table: str, available: Sequence[str], key: str = "") -> None:
+        where = f" (named by `{key}`)" if key else ""
+        super().__init__(
+            f"{table}: column {column!r}{where} does not exist. {did_you_mean(column, available)}"
+        )
+        self.column, self.table, self.available = column, table, tuple(available)
+
+
+class InvalidConfig(RfmError):
+    """A configuration value that is wrong in itself or beside another."""
+
+    def __init__(self, *, key: str, value: object, reason: str, fix: str) -> None:
+        super().__init__(f"{key}: {value!r} {reason}. {fix}")
+        self.key, self.value = key, value
+
+
+class SnapshotMissing(RfmError):
+    """No snapshot of a table at the date asked for."""
+
+    def __init__(self, *, table: str, as_of: str, root: str, available: Sequence[str]) -> None:
+        if available:
+            shown = ", ".join(available[-5:])
+            rest = f"The last ones are {shown}."
+        else:
+            rest = "It has no snapshot yet: materialise it first, for example with `make demo`."
+        super().__init__(f"{table}: no snapshot for as_of {as_of} below {root}. {rest}")
+        self.table, self.as_of = table, as_of
