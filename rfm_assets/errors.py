@@ -55,3 +55,16 @@ class SnapshotMissing(RfmError):
             rest = "It has no snapshot yet: materialise it first, for example with `make demo`."
         super().__init__(f"{table}: no snapshot for as_of {as_of} below {root}. {rest}")
         self.table, self.as_of = table, as_of
+
+
+class UnsupportedFrame(RfmError):
+    """A value stands where a table is needed."""
+
+    def __init__(self, *, given: type, where: str = "") -> None:
+        place = f"{where}: " if where else ""
+        super().__init__(
+            f"{place}{given.__module__}.{given.__qualname__} is not a table. Give a pandas or "
+            "polars DataFrame, a polars LazyFrame, a pyarrow Table, a DuckDB relation or a "
+            "narwhals frame."
+        )
+        self.given = given

@@ -1,0 +1,325 @@
+"""Where frames come from and run: DuckDB (the default, out of core) and polars.
+
+An engine reads and writes Parquet, holds intermediate results, and computes the few columns that
+narwhals cannot express alike everywhere. What the columns mean does not belong here (`domain/`),
+nor where files lie (`store.py`), nor how a source is parsed (`sources.py`).
+"""
+
+import shutil
+import tempfile
+from collections.abc import Sequence
+from datetime import date
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Protocol, Self, TypeAlias
+
+import duckdb
+import narwhals as nw
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pyarrow.dataset as pads
+import pyarrow.parquet as pq
+from upath import UPath
+
+from rfm_assets.domain.frames import Table
+from rfm_assets.errors import InvalidConfig, UnsupportedFrame
+
+EngineName: TypeAlias = Literal["duckdb", "polars"]
+"""The engines that a deployment can choose."""
+
+AnyPath: TypeAlias = Path | UPath
+
+EPOCH = date(1970, 1, 1)
+
+FILE_NAME = "rows-0.parquet"
+
+
+class Engine(Protocol):
+    """What the rest of the package asks of an engine. Close it, or use it as a context manager.
+
+    Intermediate results live as long as the engine: open one per unit of work (a partition),
+    not one per process, and a backfill of many weeks stays as small as one week.
+    """
+
+    @property
+    def name(self) -> str:
+        """How the engine is called in configuration."""
+        ...
+
+    def scan_parquet(self, paths: Sequence[AnyPath]) -> Table:
+        """The rows of Parquet files of one schema, lazily."""
+        ...
+
+    def from_arrow(self, table: pa.Table) -> Table:
+        """A small table that is already in memory."""
+        ...
+
+    def from_native(self, frame: object) -> Table:
+        """Any frame that narwhals knows, brought onto this engine.
+
+        Raises:
+            UnsupportedFrame: `frame` is not a frame.
+        """
+        ...
+
+    def checkpoint(self, table: Table) -> Table:
+        """Compute `table` once and hold it, for a frame that is used several times."""
+        ...
+
+    def write_parquet(self, table: Table, folder: AnyPath, *, sort_by: Sequence[str]) -> int:
+        """Write the rows, sorted, as Parquet into `folder`, and return their number.
+
+        Nulls sort last. The bytes are the same for the same rows if `sort_by` orders them totally.
+        """
+        ...
+
+    def day_number(self, table: Table, column: str) -> Table:
+        """Add `day` (Int32): the days from 1970-01-01 to the naive timestamp or date `column`."""
+        ...
+
+    def close(self) -> None:
+        """Drop the intermediate results. Tables of this engine cannot be read afterwards."""
+        ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None: ...
+
+
+def to_arrow(table: Table) -> pa.Table:
+    """The rows of `table` in memory."""
+    return table.collect(backend="pyarrow").to_native()
+
+
+def collect_rows(table: Table) -> list[dict[str, Any]]:
+    """The rows of a small table as Python values, for metadata, pictures and messages."""
+    return to_arrow(table).to_pylist()
+
+
+class DuckDBEngine:
+    """One in-memory DuckDB connection that spills to disk beyond `memory_limit`.
+
+    Args:
+        memory_limit: With unit, such as `1GB`. What does not fit is spilled.
+        threads: Number of threads; every core where None.
+        spill_dir: Folder for spilled data; one of its own below the system's temporary folder,
+            removed on closing, where None.
+
+    Raises:
+        InvalidConfig: DuckDB does not accept a setting.
+    """
+
+    name = "duckdb"
+
+    def __init__(
+        self,
+        memory_limit: str = "1GB",
+        threads: int | None = None,
+        spill_dir: str | Path | None = None,
+    ) -> None:
+        self._own_spill_dir = (
+            Path(tempfile.mkdtemp(prefix="rfm_assets-spill-")) if spill_dir is None else None
+        )
+        settings: dict[str, str | bool | int | float | list[str]] = {
+            "memory_limit": memory_limit,
+            "temp_directory": str(self._own_spill_dir or spill_dir),
+            # Order is made where it matters, on writing; keeping it everywhere costs memory.
+            "preserve_insertion_order": False,
+            # An engine never reaches for the network on its own.
+            "autoinstall_known_extensions": False,
+        }
+        if threads is not None:
+            settings["threads"] = threads
+        try:
+            self.connection = duckdb.connect(":memory:", config=settings)
+        except duckdb.Error as error:
+            self._remove_spill_dir()
+            raise InvalidConfig(
+                key="engine",
+                value={"memory_limit": memory_limit, "threads": threads},
+                reason=f"is refused by DuckDB: {error}",
+                fix="Write for example `memory_limit: 1GB` and `threads: 2`.",
+            ) from error
+        self._checkpoints = 0
+
+    def scan_parquet(self, paths: Sequence[AnyPath]) -> Table:
+        self._reach(paths)
+        # The store's folders are called as_of=...: without this DuckDB would make columns of them.
+        relation = self.connection.read_parquet(
+            [str(path) for path in paths], hive_partitioning=False
+        )
+        return nw.from_native(relation)
+
+    def from_arrow(self, table: pa.Table) -> Table:
+        return nw.from_native(self.connection.from_arrow(table))
+
+    def from_native(self, frame: object) -> Table:
+        return self.from_arrow(to_arrow(_as_table(frame)))
+
+    def checkpoint(self, table: Table) -> Table:
+        self._checkpoints += 1
+        # In the catalogue of this private in-memory database, which closing drops whole.
+        name = f"checkpoint_{self._checkpoints}"
+        self._relation(table).create(name)
+        return nw.from_native(self.connection.table(name))
+
+    def write_parquet(self, table: Table, folder: AnyPath, *, sort_by: Sequence[str]) -> int:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._reach([folder])
+        target = folder / FILE_NAME
+        relation = self._relation(table.sort(*sort_by, nulls_last=True) if sort_by else table)
+        relation.write_parquet(str(target), compression="zstd", overwrite=True)
+        return _rows_in(target)
+
+    def day_number(self, table: Table, column: str) -> Table:
+        days = duckdb.ColumnExpression(column).cast(duckdb.sqltypes.DATE) - (
+            duckdb.ConstantExpression(EPOCH)
+        )
+        day = days.cast(duckdb.sqltypes.INTEGER).alias("day")
+        others = [name for name in table.collect_schema().names() if name != "day"]
+        kept = [duckdb.ColumnExpression(name) for name in others]
+        return nw.from_native(self._relation(table).select(*kept, day))
+
+    def close(self) -> None:
+        self.connection.close()
+        self._remove_spill_dir()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _relation(self, table: Table) -> duckdb.DuckDBPyRelation:
+        native = table.to_native()
+        if isinstance(native, duckdb.DuckDBPyRelation):
+            return native
+        return self.connection.from_arrow(to_arrow(table))
+
+    def _reach(self, paths: Sequence[AnyPath]) -> None:
+        """Let DuckDB read and write where the paths lie, if that is not the local disk."""
+        for path in paths:
+            remote = isinstance(path, UPath) and path.protocol not in {"", "file"}
+            if remote and not self.connection.filesystem_is_registered(path.protocol):
+                self.connection.register_filesystem(path.fs)
+
+    def _remove_spill_dir(self) -> None:
+        if self._own_spill_dir is not None:
+            shutil.rmtree(self._own_spill_dir, ignore_errors=True)
+
+
+class PolarsEngine:
+    """Polars on this machine: lazy, streaming, for teams that already hold polars frames."""
+
+    name = "polars"
+
+    def scan_parquet(self, paths: Sequence[AnyPath]) -> Table:
+        first = paths[0]
+        if isinstance(first, UPath) and first.protocol not in {"", "file"}:
+            files = pads.dataset(
+                [path.path for path in paths if isinstance(path, UPath)], filesystem=first.fs
+            )
+            return nw.from_native(pl.scan_pyarrow_dataset(files))
+        return nw.from_native(
+            pl.scan_parquet([str(path) for path in paths], hive_partitioning=False, glob=False)
+        )
+
+    def from_arrow(self, table: pa.Table) -> Table:
+        return nw.from_native(pl.from_arrow(table).lazy())
+
+    def from_native(self, frame: object) -> Table:
+        table = _as_table(frame)
+        if isinstance(table.to_native(), pl.LazyFrame):
+            return table
+        return self.from_arrow(to_arrow(table))
+
+    def checkpoint(self, table: Table) -> Table:
+        return nw.from_native(self._frame(table).collect(engine="streaming").lazy())
+
+    def write_parquet(self, table: Table, folder: AnyPath, *, sort_by: Sequence[str]) -> int:
+        folder.mkdir(parents=True, exist_ok=True)
+        frame = self._frame(table.sort(*sort_by, nulls_last=True) if sort_by else table)
+        target = folder / FILE_NAME
+        with target.open("wb") as file:
+            frame.sink_parquet(file, engine="streaming")
+        return _rows_in(target)
+
+    def day_number(self, table: Table, column: str) -> Table:
+        day = pl.col(column).cast(pl.Date).cast(pl.Int32).alias("day")
+        others = [name for name in table.collect_schema().names() if name != "day"]
+        return nw.from_native(self._frame(table).select(*others, day))
+
+    def close(self) -> None:
+        """Nothing to drop: polars frees what is no longer referred to."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _frame(self, table: Table) -> pl.LazyFrame:
+        native = table.to_native()
+        return native if isinstance(native, pl.LazyFrame) else pl.from_arrow(to_arrow(table)).lazy()
+
+
+def _rows_in(path: AnyPath) -> int:
+    with path.open("rb") as file:
+        return pq.read_metadata(file).num_rows
+
+
+def _as_table(frame: object) -> Table:
+    """Any native or narwhals frame as a lazy table on its own engine."""
+    if isinstance(frame, pd.DataFrame):
+        # An unnamed index is only row numbers; a named one is data.
+        named = any(name is not None for name in frame.index.names)
+        frame = pa.Table.from_pandas(
+            frame.reset_index() if named else frame, preserve_index=False
+        ).replace_schema_metadata()
+    try:
+        wrapped = nw.from_native(frame, pass_through=False)
+    except TypeError as error:
+        raise UnsupportedFrame(given=type(frame)) from error
+    return wrapped.lazy()
+
+
+def open_engine(
+    name: EngineName = "duckdb",
+    *,
+    memory_limit: str = "1GB",
+    threads: int | None = None,
+    spill_dir: str | Path | None = None,
+) -> Engine:
+    """The engine of that name. `polars` decides on memory, threads and spilling itself."""
+    if name == "polars":
+        return PolarsEngine()
+    return DuckDBEngine(memory_limit, threads, spill_dir)
+
+
+def engine_for_native(frame: object) -> Engine:
+    """The engine on which a notebook's frame is computed: polars for polars, else DuckDB.
+
+    pandas and pyarrow go through DuckDB rather than natively, so that a notebook computes with
+    the engine of the stored tables, nulls and NaN included.
+    """
+    if isinstance(frame, nw.DataFrame | nw.LazyFrame):
+        frame = frame.to_native()
+    if isinstance(frame, pl.DataFrame | pl.LazyFrame):
+        return PolarsEngine()
+    return DuckDBEngine()
