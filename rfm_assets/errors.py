@@ -68,3 +68,37 @@ class UnsupportedFrame(RfmError):
             "narwhals frame."
         )
         self.given = given
+
+
+class InvalidExpression(RfmError):
+    """An expression that cannot be read, or whose parts do not fit together."""
+
+    def __init__(self, *, text: str, position: int, reason: str, fix: str, key: str = "") -> None:
+        where = f"{key}: " if key else ""
+        line = text.replace("\n", " ").replace("\t", " ")
+        super().__init__(
+            f"{where}expression is wrong at character {position + 1}: {reason}. {fix}\n"
+            f"  {line}\n  {' ' * position}^"
+        )
+        self.text, self.position, self.reason, self.fix = text, position, reason, fix
+
+    def named(self, key: str) -> "InvalidExpression":
+        """The same error, saying which key of the configuration holds the expression."""
+        return InvalidExpression(
+            text=self.text, position=self.position, reason=self.reason, fix=self.fix, key=key
+        )
+
+
+class UnknownSegment(RfmError):
+    """A segment that the scheme does not have."""
+
+    def __init__(
+        self, *, segment: str, key: str, known: Sequence[str], spellings: Sequence[str] = ()
+    ) -> None:
+        match = nearest(segment, [*known, *spellings])
+        hint = f"Did you mean {match!r}? " if match else ""
+        super().__init__(
+            f"{key}: {segment!r} is not a segment of the scheme. "
+            f"{hint}Its segments are {', '.join(repr(name) for name in known)}."
+        )
+        self.segment, self.known = segment, tuple(known)

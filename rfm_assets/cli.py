@@ -1,0 +1,200 @@
+"""The `rfm` command. It runs and shows; what it shows is computed elsewhere.
+
+Heavy imports happen inside the commands, so that `rfm --help` answers at once.
+"""
+
+import os
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table as Grid
+
+from rfm_assets.errors import RfmError
+
+if TYPE_CHECKING:
+    import dagster as dg
+    import pandas as pd
+    from rich.status import Status
+
+app = typer.Typer(
+    help="Weekly customer segments and campaign lists from transactions.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
+
+JOB = "weekly_refresh"
+
+
+@app.callback()
+def rfm() -> None:
+    """Weekly customer segments and campaign lists from transactions."""
+
+
+@app.command()
+def demo(
+    weeks: Annotated[int, typer.Option(min=1, max=104, help="Weekly snapshots to compute.")] = 12,
+) -> None:
+    """Run the main job for the last weeks and show segments, movement and lists."""
+    _use_project_home()
+    with out.status("Loading the definitions …") as status:
+        import dagster as dg
+
+        from rfm_assets.definitions import defs
+
+        job = defs.resolve_job_def(JOB)
+        keys = _last_partitions(job, weeks)
+        started = time.monotonic()
+        with dg.DagsterInstance.get() as instance:
+            result = _run(job, instance, keys, status)
+    if not result.success:
+        _explain_failure(result)
+        raise typer.Exit(1)
+    out.print(
+        f"{len(keys)} weekly snapshots, weeks starting {keys[0]} to {keys[-1]}, "
+        f"in {time.monotonic() - started:.1f} s\n"
+    )
+    _show_latest()
+    out.print(
+        "[bold]Where to look next[/bold]\n"
+        "  make dev                                   lineage, checks and snapshots in Dagster's UI\n"
+        "  component_defs/*/defs.yaml                 what you have just run; change a line, run again\n"
+        "  docs/your-own-data.md                      your own transactions in ten minutes\n"
+        "  python -c \"import rfm_assets as r; print(r.load_table('customer_segments').head())\""
+    )
+
+
+def _use_project_home() -> None:
+    """Let Dagster keep its runs in this project unless the user has a home of their own."""
+    if "DAGSTER_HOME" not in os.environ and Path("dagster.yaml").is_file():
+        os.environ["DAGSTER_HOME"] = str(Path.cwd())
+
+
+def _last_partitions(job: "dg.JobDefinition", weeks: int) -> list[str]:
+    partitions = job.partitions_def
+    keys = list(partitions.get_partition_keys()) if partitions is not None else []
+    if not keys:
+        raise typer.BadParameter("The weekly job has no finished week yet; see its start_date.")
+    return keys[-weeks:]
+
+
+def _run(
+    job: "dg.JobDefinition", instance: "dg.DagsterInstance", keys: list[str], status: "Status"
+) -> "dg.ExecuteInProcessResult":
+    """One run over all the weeks, with the finished steps shown as they come."""
+    from uuid import uuid4
+
+    from dagster import DagsterEventType
+
+    run_id = str(uuid4())
+    steps = len(job.nodes)
+    done = threading.Event()
+
+    def watch() -> None:
+        while not done.wait(0.3):
+            finished = instance.all_logs(run_id, of_type=DagsterEventType.STEP_SUCCESS)
+            last = finished[-1].step_key if finished else "starting"
+            status.update(f"Computing {len(keys)} weeks: {len(finished)} of {steps} steps ({last}) …")
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        return job.execute_in_process(
+            run_id=run_id,
+            instance=instance,
+            raise_on_error=False,
+            tags={
+                "dagster/asset_partition_range_start": keys[0],
+                "dagster/asset_partition_range_end": keys[-1],
+            },
+            run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+        )
+    finally:
+        done.set()
+        watcher.join()
+
+
+def _explain_failure(result: "dg.ExecuteInProcessResult") -> None:
+    for event in result.all_events:
+        if event.is_step_failure:
+            error = event.step_failure_data.error
+            cause = error.cause if error is not None and error.cause is not None else error
+            message = cause.message if cause is not None else "unknown error"
+            err.print(f"[red]{event.step_key} failed.[/red] {message.strip()}")
+    err.print(f"The run is {result.run_id}; `make dev` shows its log.")
+
+
+def _show_latest() -> None:
+    from rfm_assets import load_table
+    from rfm_assets.loading import latest_manifest, stored_tables
+
+    summary = load_table("segment_summary")
+    as_of = summary["as_of"].iloc[0]
+    _show_summary(summary, str(as_of))
+    _show_movement(load_table("segment_movement"))
+    lists = [name for name in stored_tables(kind="campaign_list")]
+    grid = Grid(title=f"Campaign lists, {as_of}", title_justify="left")
+    for header in ("list", "stage", "removed", "left"):
+        grid.add_column(header, justify="left" if header in {"list", "stage"} else "right")
+    for name in lists:
+        steps = latest_manifest(name).extra["waterfall"]
+        for step in steps:
+            removed = f"{step['removed']:,}" if step["removed"] else ""
+            grid.add_row(
+                name if step is steps[0] else "", step["stage"], removed, f"{step['left']:,}"
+            )
+        grid.add_section()
+    out.print(grid)
+    for name in stored_tables(kind="suppression_list"):
+        out.print(f"{name}: {latest_manifest(name).row_counts['rows']:,} customers\n")
+
+
+def _show_summary(summary: "pd.DataFrame", as_of: str) -> None:
+    grid = Grid(title=f"Segments as of {as_of}", title_justify="left")
+    grid.add_column("segment")
+    for header in ("customers", "share", "change", "mean spend", "share of spend"):
+        grid.add_column(header, justify="right")
+    for row in summary.sort_values("customers", ascending=False).itertuples():
+        change = "" if row.customers_change != row.customers_change else f"{int(row.customers_change):+,}"
+        mean = "" if row.monetary_mean != row.monetary_mean else f"{row.monetary_mean:,.2f}"
+        share = "" if row.monetary_pct != row.monetary_pct else f"{row.monetary_pct:.1f} %"
+        grid.add_row(
+            str(row.segment), f"{row.customers:,}", f"{row.customers_pct:.1f} %", change, mean, share
+        )
+    out.print(grid)
+
+
+def _show_movement(movement: "pd.DataFrame") -> None:
+    moved = movement[movement["from_segment"] != movement["to_segment"]]
+    stayed = int(movement["customers"].sum() - moved["customers"].sum())
+    grid = Grid(
+        title=f"Largest movements since the week before ({stayed:,} customers stayed)",
+        title_justify="left",
+    )
+    for header in ("from", "to"):
+        grid.add_column(header)
+    for header in ("customers", "spend now"):
+        grid.add_column(header, justify="right")
+    for row in moved.sort_values(["customers", "from_segment"], ascending=[False, True]).head(6).itertuples():
+        grid.add_row(
+            str(row.from_segment), str(row.to_segment), f"{row.customers:,}", f"{row.monetary_now:,.2f}"
+        )
+    out.print(grid)
+
+
+def main() -> None:
+    """Entry point: a user's mistake ends with its message and exit code 2, not a stack trace."""
+    try:
+        app()
+    except RfmError as error:
+        err.print(f"[red]{type(error).__name__}[/red] {error}")
+        raise SystemExit(2) from None
+
+
+if __name__ == "__main__":
+    main()
