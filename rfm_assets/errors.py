@@ -5,6 +5,7 @@ A message names the culprit, the place and the fix. Nothing here reads files or 
 
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
+from typing import NamedTuple
 
 
 def nearest(word: str, candidates: Iterable[str]) -> str | None:
@@ -102,3 +103,23 @@ class UnknownSegment(RfmError):
             f"{hint}Its segments are {', '.join(repr(name) for name in known)}."
         )
         self.segment, self.known = segment, tuple(known)
+
+
+class YamlProblem(NamedTuple):
+    """One thing that is wrong in a YAML file: the line if known, the key path, what to do."""
+
+    line: int | None
+    key: str
+    message: str
+
+
+class InvalidYaml(RfmError):
+    """A configuration file with values that are not allowed: everything that is wrong in it."""
+
+    def __init__(self, *, file: str, problems: Sequence[YamlProblem]) -> None:
+        lines: list[str] = []
+        for line, key, message in problems:
+            place = file if line is None else f"{file}:{line}"
+            lines.append(f"{place} {f'`{key}`: ' if key else ''}{message}".strip())
+        super().__init__("\n".join(lines))
+        self.file, self.problems = file, tuple(problems)
