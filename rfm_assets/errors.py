@@ -123,3 +123,57 @@ class InvalidYaml(RfmError):
             lines.append(f"{place} {f'`{key}`: ' if key else ''}{message}".strip())
         super().__init__("\n".join(lines))
         self.file, self.problems = file, tuple(problems)
+
+
+class InvalidTableName(RfmError):
+    """A table name that could leave the store's root, or clash with another."""
+
+    def __init__(self, *, name: str) -> None:
+        super().__init__(
+            f"{name!r} cannot name a stored table. Use lower-case letters, digits and single "
+            "underscores, beginning with a letter, such as `customer_segments`."
+        )
+        self.name = name
+
+
+class InvalidAsOf(RfmError):
+    """Something else stands where the date of a snapshot is needed."""
+
+    def __init__(self, *, given: object) -> None:
+        super().__init__(
+            f"as_of: {given!r} is not a date. Give a `datetime.date` such as "
+            "`date(2026, 6, 21)`, or its text `2026-06-21`."
+        )
+        self.given = given
+
+
+class PartMissing(RfmError):
+    """A snapshot without the part that is asked for."""
+
+    def __init__(self, *, table: str, part: str, available: Sequence[str]) -> None:
+        super().__init__(f"{table}: no part {part!r}. {did_you_mean(part, available)}")
+        self.table, self.part = table, part
+
+
+class SnapshotUnreadable(RfmError):
+    """A snapshot that exists, but cannot be read. Unknown is not empty."""
+
+    def __init__(
+        self,
+        *,
+        path: str,
+        reason: str,
+        fix: str = "Restore it from a backup, or remove this folder and run the partition again.",
+    ) -> None:
+        super().__init__(f"{path} {reason}. {fix}")
+        self.path, self.reason = path, reason
+
+
+class StagingClosed(RfmError):
+    """A staged version that is used after it was promoted or given up."""
+
+    def __init__(self, *, table: str, version: str) -> None:
+        super().__init__(
+            f"{table}: version {version} is closed. Stage a new one with `store.stage(...)`."
+        )
+        self.table, self.version = table, version
