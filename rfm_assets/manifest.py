@@ -1,0 +1,109 @@
+"""The small JSON documents of the store: a version's manifest and the pointer to a version.
+
+How they are read, and what is said when one is missing, damaged or from a later release. Where
+they lie and in which order they are written is `store.py`'s business.
+"""
+
+import json
+from datetime import date, datetime
+from typing import Annotated, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
+from upath import UPath
+
+from rfm_assets.errors import SnapshotUnreadable
+from rfm_assets.validation import CheckOutcome
+
+FORMAT = 1
+"""Raised when an older release could no longer read what is written."""
+
+VersionName = Annotated[str, Field(pattern=r"^\d{8}T\d{12}Z-[0-9a-f]{8}$")]
+"""A version's folder: the UTC time at which it was begun, and eight random digits."""
+
+FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*\.parquet$")]
+
+PartName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+
+Document = TypeVar("Document", bound=BaseModel)
+
+
+class Manifest(BaseModel):
+    """What a version says about itself.
+
+    The writer gives kind, row counts and where the rows come from; the store fills in table,
+    date, version, time and files on promotion. Unknown keys are ignored, so that a later
+    release may add some.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    format: int = FORMAT
+    table: str = ""
+    kind: str
+    as_of: date | None = None
+    version: str = ""
+    created_at: datetime | None = None
+    run_id: str = ""
+    config_hash: str = ""
+    source_fingerprint: str = ""
+    row_counts: dict[PartName, int]
+    cut_points: dict[str, JsonValue] | None = None
+    counts: dict[str, int] = {}
+    inputs: dict[str, str] = {}
+    checks: list[CheckOutcome] = []
+    files: dict[PartName, list[FileName]] = {}
+    extra: dict[str, JsonValue] = {}
+
+
+class Superseded(BaseModel):
+    """A version that was read until `since`."""
+
+    version: VersionName
+    since: datetime
+
+
+class Pointer(BaseModel):
+    """The version to read, and those it has replaced that may still be read, newest first."""
+
+    format: int = FORMAT
+    version: VersionName
+    superseded: list[Superseded] = []
+
+
+class Promotion(BaseModel):
+    """Says that a version was promoted, which tells a lost pointer from an unfinished run."""
+
+    format: int = FORMAT
+    at: datetime
+
+
+def read_document(path: UPath, kind: type[Document]) -> Document:
+    """One document of the store.
+
+    Raises:
+        SnapshotUnreadable: It is gone, damaged, or written by a later release.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise SnapshotUnreadable(path=str(path), reason="is gone") from error
+    except UnicodeDecodeError as error:
+        raise SnapshotUnreadable(path=str(path), reason="is damaged: it is not text") from error
+    try:
+        content = json.loads(text)
+        written = content.get("format", 0) if isinstance(content, dict) else 0
+        if isinstance(written, int) and written > FORMAT:
+            raise SnapshotUnreadable(
+                path=str(path),
+                reason=f"has format {written}, and this release reads up to {FORMAT}",
+                fix="Upgrade rfm_assets here to the release that wrote it.",
+            )
+        return kind.model_validate(content)
+    except json.JSONDecodeError as error:
+        raise SnapshotUnreadable(path=str(path), reason=f"is damaged: {error}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(step) for step in first["loc"])
+        raise SnapshotUnreadable(
+            path=str(path), reason=f"is damaged: {place or 'document'}: {first['msg']}"
+        ) from error

@@ -1,0 +1,375 @@
+"""Snapshots of tables: stage beside the place, promote in one step, read a whole one back.
+
+    <root>/<table>/as_of=2026-06-21/CURRENT                the pointer, replaced atomically
+    <root>/<table>/as_of=2026-06-21/<version>/manifest.json
+    <root>/<table>/as_of=2026-06-21/<version>/rows/*.parquet
+    <root>/<table>/as_of=2026-06-21/<version>/excluded/*.parquet      a named part beside the rows
+
+A table without dates lies under `as_of=all`. A version is written under its final name and is
+invisible until CURRENT names it, so that promotion is one small put: it needs no rename, which
+buckets do not have. Readers take no lock and never wait. The store knows nothing of what the
+rows mean: validation is `publishing.py`'s business, reading Parquet is the engine's.
+"""
+
+import os
+import re
+import secrets
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from types import TracebackType
+from typing import Literal, Self, TypeAlias
+
+from upath import UPath
+
+from rfm_assets.errors import (
+    InvalidAsOf,
+    InvalidTableName,
+    PartMissing,
+    SnapshotMissing,
+    SnapshotUnreadable,
+    StagingClosed,
+)
+from rfm_assets.manifest import Manifest, Pointer, Promotion, Superseded, read_document
+
+AsOf: TypeAlias = date | None
+"""The date of a snapshot; None for a table without dates."""
+
+ROWS = "rows"
+_POINTER = "CURRENT"
+_MANIFEST = "manifest.json"
+_PROMOTED = "PROMOTED"
+_WITHOUT_DATE = "as_of=all"
+_TABLE_NAME = re.compile(r"[a-z][a-z0-9_]*", re.ASCII)
+_VERSION = re.compile(r"\d{8}T\d{12}Z-[0-9a-f]{8}", re.ASCII)
+_VERSION_TIME = "%Y%m%dT%H%M%S%f"
+
+KEEP_SUPERSEDED = timedelta(hours=1)
+"""How long a replaced version stays for those who are still reading it. The one directly before
+the current version stays until it is replaced itself."""
+
+ABANDON_AFTER = timedelta(days=1)
+"""Age at which a version that was never promoted counts as left behind by a killed run."""
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """One whole version of a table. Its files stay in place as long as the store promises."""
+
+    table: str
+    as_of: AsOf
+    version: str
+    manifest: Manifest
+    folder: UPath
+
+    def files(self, part: str = ROWS) -> list[UPath]:
+        """The Parquet files of one part.
+
+        Raises:
+            PartMissing: The snapshot has no such part.
+            SnapshotUnreadable: A file that the manifest names is gone.
+        """
+        if part not in self.manifest.files:
+            raise PartMissing(table=self.table, part=part, available=list(self.manifest.files))
+        paths = [self.folder / part / name for name in self.manifest.files[part]]
+        for path in paths:
+            if not path.exists():
+                raise SnapshotUnreadable(path=str(path), reason="is gone, but in the manifest")
+        return paths
+
+
+class Staging:
+    """A version in the making. Leaving the context without `promote` removes it.
+
+    Raises:
+        StagingClosed: Used after it was promoted or left.
+    """
+
+    def __init__(self, store: "Store", table: str, as_of: AsOf) -> None:
+        self._store = store
+        self.table = table
+        self.as_of = as_of
+        self.version = f"{_now():{_VERSION_TIME}}Z-{secrets.token_hex(4)}"
+        self.folder = store.folder(table, as_of) / self.version
+        self._open = True
+
+    def path_for(self, part: str = ROWS) -> UPath:
+        """The folder into which the engine writes one part."""
+        self._require_open()
+        return self.folder / _checked_name(part)
+
+    def files(self, part: str = ROWS) -> list[UPath]:
+        """The Parquet files staged so far for one part, in order."""
+        return sorted(self.path_for(part).glob("*.parquet"), key=str)
+
+    def promote(self, manifest: Manifest) -> Snapshot:
+        """Make this version the one that everybody reads, in one atomic step.
+
+        Everything is on the disk before the pointer moves. Where two writers promote the same
+        snapshot, the last one wins, and each of the two is whole.
+        """
+        self._require_open()
+        complete = manifest.model_copy(
+            update={
+                "table": self.table,
+                "as_of": self.as_of,
+                "version": self.version,
+                "created_at": _now(),
+                "files": {
+                    part: [path.name for path in self.files(part)] for part in manifest.row_counts
+                },
+            }
+        )
+        snapshot = self._store.promote(self, complete)
+        self._open = False
+        return snapshot
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._open:
+            self._open = False
+            _remove(self.folder)
+
+    def _require_open(self) -> None:
+        if not self._open:
+            raise StagingClosed(table=self.table, version=self.version)
+
+
+class Store:
+    """The snapshots below one root: a folder, or a bucket by any URL that fsspec knows."""
+
+    def __init__(
+        self,
+        root: str | Path | UPath,
+        *,
+        keep_superseded: timedelta = KEEP_SUPERSEDED,
+        abandon_after: timedelta = ABANDON_AFTER,
+    ) -> None:
+        path = UPath(root)
+        self._local = path.protocol in {"", "file", "local"}
+        # Local paths are made absolute, so that a later change of directory changes nothing.
+        self.root = UPath(Path(path.path).expanduser().resolve()) if self._local else path
+        self._keep_superseded = keep_superseded
+        self._abandon_after = abandon_after
+
+    def tables(self) -> list[str]:
+        """The tables that have a folder here, by name."""
+        names = (path.name for path in self._listing(self.root))
+        return sorted(name for name in names if _TABLE_NAME.fullmatch(name))
+
+    def dates(self, table: str) -> list[date]:
+        """The dates of which `table` has a snapshot, ascending; none where it has no dates.
+
+        Raises:
+            SnapshotUnreadable: A snapshot was promoted, but its pointer is gone.
+        """
+        found: list[date] = []
+        for path in self._listing(self.root / _checked_name(table)):
+            as_of = _date_of(path.name)
+            if as_of is not None and self._has_snapshot(path):
+                found.append(as_of)
+        return sorted(found)
+
+    def stage(self, table: str, as_of: AsOf) -> Staging:
+        """Begin a new version of one snapshot; nothing is visible before `promote`."""
+        return Staging(self, table, as_of)
+
+    def snapshot(self, table: str, as_of: AsOf | Literal["latest"] = "latest") -> Snapshot:
+        """The promoted version of one snapshot; the latest date, or the table without dates.
+
+        Raises:
+            SnapshotMissing: There is none.
+            SnapshotUnreadable: There is one, but its pointer or manifest cannot be read.
+        """
+        wanted = "all" if as_of is None else str(as_of)
+        if as_of == "latest":
+            dates = self.dates(table)
+            as_of = dates[-1] if dates else None
+        folder = self.folder(table, as_of)
+        if not self._has_snapshot(folder):
+            raise SnapshotMissing(
+                table=table,
+                as_of=wanted,
+                root=str(self.root),
+                available=[found.isoformat() for found in self.dates(table)],
+            )
+        version = folder / read_document(folder / _POINTER, Pointer).version
+        manifest = read_document(version / _MANIFEST, Manifest)
+        return Snapshot(table, as_of, version.name, manifest, version)
+
+    def before(self, table: str, as_of: date) -> Snapshot | None:
+        """The last snapshot of a date before `as_of`, or None where there is none."""
+        earlier = [found for found in self.dates(table) if found < as_of]
+        return self.snapshot(table, earlier[-1]) if earlier else None
+
+    def between(self, table: str, first: date, last: date) -> list[Snapshot]:
+        """The snapshots of the dates from `first` to `last`, both included, ascending."""
+        dates = [found for found in self.dates(table) if first <= found <= last]
+        return [self.snapshot(table, found) for found in dates]
+
+    def folder(self, table: str, as_of: AsOf) -> UPath:
+        """Where the versions of one snapshot lie.
+
+        Raises:
+            InvalidTableName: The name could leave the root, or not be a folder everywhere.
+            InvalidAsOf: `as_of` is neither a date nor None.
+        """
+        # A datetime is a date to Python, but its clock time would end up in the folder's name.
+        if as_of is not None and (isinstance(as_of, datetime) or not isinstance(as_of, date)):
+            raise InvalidAsOf(given=as_of)
+        name = _WITHOUT_DATE if as_of is None else f"as_of={as_of.isoformat()}"
+        return self.root / _checked_name(table) / name
+
+    def promote(self, staging: Staging, manifest: Manifest) -> Snapshot:
+        """Move the pointer to a staged version; `Staging.promote` is the way to call it."""
+        for part, files in manifest.files.items():
+            if not files:
+                raise SnapshotUnreadable(
+                    path=str(staging.folder / part), reason="has no Parquet file to promote"
+                )
+        folder = self.folder(staging.table, staging.as_of)
+        _write(staging.folder / _MANIFEST, manifest.model_dump_json(indent=1))
+        if self._local:
+            _flush(staging.folder)
+        superseded = self._superseded(folder)
+        pointer = Pointer(version=staging.version, superseded=superseded)
+        self._move_pointer(folder, staging.folder, pointer)
+        _write(staging.folder / _PROMOTED, Promotion(at=_now()).model_dump_json())
+        self._sweep(folder, {pointer.version, *(past.version for past in superseded)})
+        return Snapshot(staging.table, staging.as_of, staging.version, manifest, staging.folder)
+
+    def _superseded(self, folder: UPath) -> list[Superseded]:
+        """What the next pointer replaces: the current version, and those replaced just before."""
+        if not (folder / _POINTER).exists():
+            return []
+        now = _now()
+        old = read_document(folder / _POINTER, Pointer)
+        recent = [past for past in old.superseded if now - past.since < self._keep_superseded]
+        return [Superseded(version=old.version, since=now), *recent]
+
+    def _move_pointer(self, folder: UPath, staged: UPath, pointer: Pointer) -> None:
+        text = pointer.model_dump_json()
+        if not self._local:
+            # One put of one small object: a bucket shows the old one or the new one.
+            _write(folder / _POINTER, text)
+            return
+        _write(staged / _POINTER, text)
+        _sync(Path(staged / _POINTER))
+        Path(staged / _POINTER).replace(folder / _POINTER)
+        for level in (folder, folder.parent, self.root):
+            _sync(Path(level))
+
+    def _sweep(self, folder: UPath, kept: set[str]) -> None:
+        """Remove versions that nobody reads any more, and those that a killed run left behind.
+
+        A version that the pointer does not know was either promoted, and is then replaced, or
+        it is being written right now, or it was abandoned. Only its age tells the last two
+        apart. A version that lost a race between two writers keeps its readers' time too.
+        """
+        now = _now()
+        for path in self._listing(folder):
+            if path.name in kept or not _VERSION.fullmatch(path.name):
+                continue
+            if (path / _PROMOTED).exists():
+                promoted = read_document(path / _PROMOTED, Promotion).at
+                gone = now - promoted >= self._keep_superseded
+            else:
+                gone = now - _started(path.name) >= self._abandon_after
+            if gone:
+                _remove(path)
+
+    def _has_snapshot(self, folder: UPath) -> bool:
+        if (folder / _POINTER).exists():
+            return True
+        for version in self._listing(folder):
+            if (version / _PROMOTED).exists():
+                raise SnapshotUnreadable(
+                    path=str(folder / _POINTER), reason="is gone, but a version was promoted"
+                )
+        return False
+
+    def _listing(self, folder: UPath) -> list[UPath]:
+        if not self._local:
+            # Bucket file systems remember listings, also those that another process outdated.
+            folder.fs.invalidate_cache()
+        return list(folder.iterdir()) if folder.is_dir() else []
+
+
+def table_name(parts: Sequence[str]) -> str:
+    """The table under which an asset key is stored: its parts joined by two underscores.
+
+    Raises:
+        InvalidTableName: A part is not a plain lower-case name, or has two underscores itself,
+            so that two assets could share one table.
+    """
+    for part in parts:
+        if "__" in part:
+            raise InvalidTableName(name=part)
+        _checked_name(part)
+    return "__".join(parts)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _checked_name(name: str) -> str:
+    if not _TABLE_NAME.fullmatch(name):
+        raise InvalidTableName(name=name)
+    return name
+
+
+def _date_of(folder_name: str) -> date | None:
+    prefix, _, text = folder_name.partition("=")
+    if prefix != "as_of" or text == "all":
+        return None
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        return None
+
+
+def _started(version: str) -> datetime:
+    return datetime.strptime(version.partition("Z")[0], _VERSION_TIME).replace(tzinfo=UTC)
+
+
+def _write(path: UPath, text: str) -> None:
+    path.write_text(text, encoding="utf-8")
+
+
+def _flush(folder: UPath) -> None:
+    """Bring every file and folder below a local `folder` to the disk."""
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            _sync(Path(parent, name))
+        _sync(Path(parent))
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _remove(folder: UPath) -> None:
+    """Remove a version; another writer may be sweeping the same one."""
+    if isinstance(folder, Path):
+        shutil.rmtree(folder, onerror=_unless_gone)
+    elif folder.exists():
+        folder.fs.rm(folder.path, recursive=True)
+
+
+def _unless_gone(_function: object, _path: object, failure: tuple) -> None:
+    if not isinstance(failure[1], FileNotFoundError):
+        raise failure[1]
