@@ -14,9 +14,10 @@ import narwhals as nw
 from pydantic import Field
 
 from rfm_assets.domain.config import ConfigModel
-from rfm_assets.domain.expressions import Expression, kinds_of, parse
-from rfm_assets.domain.frames import Table
-from rfm_assets.errors import InvalidConfig, UnknownSegment
+from rfm_assets.domain.expressions import Expression, parse
+from rfm_assets.domain.frames import Table, kinds_of
+from rfm_assets.domain.kinds import Kind
+from rfm_assets.errors import ColumnMissing, InvalidConfig, InvalidExpression, UnknownSegment
 
 SUPPRESSION_REASONS: tuple[str, ...] = (
     "legal_hold",
@@ -266,24 +267,16 @@ def _eligible() -> nw.Expr:
     return nw.col("_in_segments") & nw.col("_matches")
 
 
-def _typed(text: str, kinds: Mapping[str, str], wanted: str, *, key: str) -> Expression:
-    expression = parse(text)
-    kind = expression.type_check(kinds)
-    if kind != wanted:
-        raise InvalidConfig(
-            key=key,
-            value=text,
-            reason=f"gives a {kind}, not a {wanted}",
-            fix="Write a condition such as `monetary >= 100`."
-            if wanted == "boolean"
-            else "Write a number such as `monetary / (recency / 30 + 1)`.",
-        )
+def _typed(text: str, kinds: Mapping[str, Kind], wanted: Kind, *, key: str) -> Expression:
+    try:
+        expression = parse(text)
+        expression.type_check(kinds, expected=wanted)
+    except InvalidExpression as error:
+        raise error.named(key) from error
     return expression
 
 
-def _require_columns(config: CampaignConfig, kinds: Mapping[str, str]) -> None:
-    from rfm_assets.errors import ColumnMissing
-
+def _require_columns(config: CampaignConfig, kinds: Mapping[str, Kind]) -> None:
     for name in config.columns:
         if name not in kinds:
             raise ColumnMissing(
@@ -292,10 +285,8 @@ def _require_columns(config: CampaignConfig, kinds: Mapping[str, str]) -> None:
 
 
 def _consent_stage(
-    customers: Table, consent: ConsentRule, kinds: Mapping[str, str]
+    customers: Table, consent: ConsentRule, kinds: Mapping[str, Kind]
 ) -> tuple[Table, Stage]:
-    from rfm_assets.errors import ColumnMissing
-
     if consent.column not in kinds:
         raise ColumnMissing(
             column=consent.column,

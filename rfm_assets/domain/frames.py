@@ -4,6 +4,8 @@ from typing import Any, TypeAlias
 
 import narwhals as nw
 
+from rfm_assets.domain.kinds import Kind
+
 Table: TypeAlias = nw.LazyFrame[Any]
 """A lazy table. Its native side is a DuckDB relation, a polars LazyFrame, a pandas or
 pyarrow table, or a Spark DataFrame; the domain never asks which."""
@@ -12,3 +14,18 @@ UNITS_PER_MONEY = 10_000
 """Money is summed as whole ten-thousandths, because float sums differ in their last bits
 from run to run on parallel engines. Four decimals hold every currency's minor unit and the
 fractions of a cent that unit prices have; 2**63 of them are 922 trillion."""
+
+
+def kinds_of(table: Table) -> dict[str, Kind]:
+    """What kind of value each column holds, for expressions; other types are left out."""
+    kinds: dict[str, Kind] = {}
+    for name, dtype in table.collect_schema().items():
+        if dtype.is_numeric():
+            kinds[name] = "number"
+        elif dtype == nw.Boolean:
+            kinds[name] = "boolean"
+        elif dtype.is_temporal():
+            kinds[name] = "date"
+        elif dtype in {nw.String, nw.Categorical, nw.Enum}:
+            kinds[name] = "text"
+    return kinds

@@ -17,7 +17,7 @@ from rfm_assets.domain.campaigns import (
     suppression_list,
 )
 from rfm_assets.domain.frames import Table
-from rfm_assets.errors import ColumnMissing, InvalidConfig, UnknownSegment
+from rfm_assets.errors import ColumnMissing, InvalidConfig, InvalidExpression, UnknownSegment
 
 AS_OF = date(2026, 3, 2)
 MakeTable = Callable[[dict[str, Any]], Table]
@@ -132,9 +132,9 @@ def test_empty_audience_gives_an_empty_list_with_all_columns(engine_table: MakeT
 
 
 def test_condition_must_be_a_condition_and_priority_a_number(engine_table: MakeTable) -> None:
-    with pytest.raises(InvalidConfig, match="where.*gives a number, not a boolean"):
+    with pytest.raises(InvalidExpression, match=r"where.*is a number[^$]*A boolean is needed"):
         run(engine_table(CUSTOMERS), CampaignConfig(where="monetary + 1"), [])
-    with pytest.raises(InvalidConfig, match="priority.*gives a text, not a number"):
+    with pytest.raises(InvalidExpression, match=r"priority.*is a text[^$]*A number is needed"):
         run(engine_table(CUSTOMERS), CampaignConfig(priority="segment"), [])
 
 
