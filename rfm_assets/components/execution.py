@@ -1,0 +1,176 @@
+"""How every component's asset runs: week by week, each published or refused as a whole.
+
+One op handles one week or a backfill of many. What a week's table is made of is the component's
+`work`; here its checks become Dagster check results, its figures become metadata of its own
+partition, and a refused week stops the run while the weeks before it stay published.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+
+import dagster as dg
+
+from rfm_assets.errors import ValidationFailed
+from rfm_assets.publishing import Publication
+from rfm_assets.validation import CheckOutcome
+
+Metadata = Mapping[str, dg.MetadataValue | str | int | float]
+
+
+@dataclass(frozen=True)
+class Week:
+    """One unit of work: the date to describe and the partition it belongs to, if any."""
+
+    as_of: date | None
+    partition_key: str | None = None
+
+    @property
+    def label(self) -> str:
+        return str(self.as_of) if self.as_of is not None else "all dates"
+
+
+@dataclass(frozen=True)
+class Published:
+    """What a component's work hands back for one week and one asset."""
+
+    publication: Publication
+    metadata: Metadata
+
+
+def run_weeks(
+    context: dg.AssetExecutionContext,
+    weeks: Sequence[Week],
+    work: Callable[[Week], Mapping[dg.AssetKey, Published]],
+) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult]:
+    """Publish each week in order and yield the check results, then the materialisations.
+
+    Yields one result per check over all weeks: it fails if it failed in any week, and its text
+    is that of the first such week. Raises dg.Failure at the first week that is refused, after
+    recording the weeks before it as materialised.
+    """
+    outcomes: dict[dg.AssetKey, list[tuple[Week, CheckOutcome]]] = {}
+    done: list[tuple[Week, Mapping[dg.AssetKey, Published]]] = []
+    for position, week in enumerate(weeks, start=1):
+        if len(weeks) > 1:
+            context.log.info(f"{position} of {len(weeks)}: as of {week.label}")
+        try:
+            published = work(week)
+        except ValidationFailed as refused:
+            key = _key_of(context, refused.table)
+            outcomes.setdefault(key, []).extend((week, o) for o in refused.outcomes)
+            yield from _check_results(outcomes, len(weeks))
+            _record(context, done)
+            raise dg.Failure(
+                description=str(refused),
+                metadata={"as_of": week.label, "weeks published before": len(done)},
+                allow_retries=False,
+            ) from refused
+        for key, one in published.items():
+            outcomes.setdefault(key, []).extend((week, o) for o in one.publication.outcomes)
+        done.append((week, published))
+    yield from _check_results(outcomes, len(weeks))
+    for key in done[-1][1] if done else ():
+        for week, published in done:
+            if week.partition_key is not None:
+                context.add_asset_metadata(
+                    dict(_metadata(published[key])), asset_key=key, partition_key=week.partition_key
+                )
+        unpartitioned = done[-1][0].partition_key is None
+        yield dg.MaterializeResult(
+            asset_key=key, metadata=_metadata(done[-1][1][key]) if unpartitioned else None
+        )
+
+
+def check_specs(
+    asset: dg.AssetKey,
+    named: Iterable[tuple[str, str, bool]],
+    partitions_def: dg.PartitionsDefinition | None,
+) -> list[dg.AssetCheckSpec]:
+    """Specs of (name, description, blocking) checks that `run_weeks` will report on `asset`."""
+    return [
+        dg.AssetCheckSpec(
+            name=name,
+            asset=asset,
+            description=description,
+            blocking=blocking,
+            partitions_def=partitions_def,
+        )
+        for name, description, blocking in named
+    ]
+
+
+def _key_of(context: dg.AssetExecutionContext, table: str) -> dg.AssetKey:
+    """The asset that a refused table belongs to."""
+    from rfm_assets.store import table_name
+
+    for key in context.assets_def.keys:
+        if table_name(key.path) == table:
+            return key
+    return next(iter(context.assets_def.keys))
+
+
+def _record(
+    context: dg.AssetExecutionContext,
+    done: Sequence[tuple[Week, Mapping[dg.AssetKey, Published]]],
+) -> None:
+    """Tell Dagster of weeks that are published although the run will fail."""
+    for week, published in done:
+        for key, one in published.items():
+            context.log_event(
+                dg.AssetMaterialization(
+                    asset_key=key, partition=week.partition_key, metadata=dict(_metadata(one))
+                )
+            )
+
+
+def _metadata(one: Published) -> Metadata:
+    manifest = one.publication.snapshot.manifest
+    counts = {f"rows in {part}": n for part, n in manifest.row_counts.items() if part != "rows"}
+    return {
+        "dagster/row_count": manifest.row_counts["rows"],
+        **one.metadata,
+        **counts,
+        "snapshot version": manifest.version,
+        "configuration": manifest.config_hash,
+    }
+
+
+def _check_results(
+    outcomes: Mapping[dg.AssetKey, Sequence[tuple[Week, CheckOutcome]]], weeks: int
+) -> Iterator[dg.AssetCheckResult]:
+    for key, seen in outcomes.items():
+        names = dict.fromkeys(outcome.name for _, outcome in seen)
+        for name in names:
+            mine = [(week, outcome) for week, outcome in seen if outcome.name == name]
+            failed = [(week, outcome) for week, outcome in mine if not outcome.passed]
+            blocking = [(w, o) for w, o in failed if o.blocking]
+            week, shown = (blocking or failed or mine)[0 if failed else -1]
+            yield dg.AssetCheckResult(
+                asset_key=key,
+                check_name=name,
+                passed=not failed,
+                severity=dg.AssetCheckSeverity.ERROR
+                if blocking or shown.blocking
+                else dg.AssetCheckSeverity.WARN,
+                description=_text(week, shown, len(failed), weeks),
+                metadata={
+                    "observed": shown.observed,
+                    "expected": shown.expected,
+                    "next step": shown.next_step or "none",
+                    "as of": week.label,
+                    **({"failing weeks": [w.label for w, _ in failed]} if failed else {}),
+                    **({"examples": list(shown.sample)} if shown.sample else {}),
+                },
+            )
+
+
+def _text(week: Week, outcome: CheckOutcome, failed: int, weeks: int) -> str:
+    where = f"As of {week.label}: " if weeks > 1 else ""
+    if outcome.passed:
+        return f"{where}{outcome.observed}"
+    several = f" (failed in {failed} of {weeks} weeks)" if failed > 1 else ""
+    return (
+        f"{where}observed {outcome.observed}; expected {outcome.expected}.{several} "
+        f"Next: {outcome.next_step}"
+    )
