@@ -1,0 +1,228 @@
+"""What a component's YAML may hold, as JSON schema, and in words.
+
+The schema comes from the component's pydantic fields; `dg check yaml`, editors and the UI read
+it. Reading values and reporting what is wrong in a file do not belong here (`strict_yaml.py`).
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, TypeAlias
+
+from pydantic import BaseModel
+
+Schema: TypeAlias = Mapping[str, Any]
+
+TEMPLATE_PATTERN = r"^\s*\{\{.*\}\}\s*$"
+"""A value that is wholly a template. It passes the schema and is judged once it is resolved."""
+
+DATE_PATTERN = r"^\d{4}-\d{2}-\d{2}$"
+
+_ANNOTATIONS = ("title", "description", "default", "examples")
+_BOUNDS = {
+    "minimum": "at least {}",
+    "exclusiveMinimum": "above {}",
+    "maximum": "at most {}",
+    "exclusiveMaximum": "below {}",
+    "minLength": "at least {} characters",
+    "maxLength": "at most {} characters",
+    "minItems": "at least {} entries",
+    "maxItems": "at most {} entries",
+    "minProperties": "at least {} entries",
+    "pattern": "matching {}",
+}
+_NUMBER_BOUNDS = ("minimum", "exclusiveMinimum", "maximum", "exclusiveMaximum")
+_NOUNS = {
+    "integer": "a whole number",
+    "number": "a number",
+    "boolean": "true or false",
+    "string": "text",
+    "array": "a list",
+    "object": "a mapping",
+    "null": "null",
+}
+
+
+def field_schema(model: type[BaseModel]) -> Schema:
+    """The JSON schema of a model's fields, with every reference written out in its place."""
+    schema = model.model_json_schema()
+    return _inlined(schema, schema.get("$defs", {}))
+
+
+def yaml_schema(model: type[BaseModel]) -> dict[str, Any]:
+    """`field_schema`, also accepting a template wherever a value stands.
+
+    Plain text fields accept templates anyway. Of every other field the constraints move below
+    `else`, so that a wrong value gets the message of the field's own type, which `anyOf` hides.
+    """
+    schema = field_schema(model)
+    wrapped = _with_templates(schema, top=True)
+    return {**wrapped, "title": schema.get("title", model.__name__)}
+
+
+def _inlined(node: Any, definitions: Mapping[str, Any]) -> Any:
+    if isinstance(node, Mapping):
+        if "$ref" in node:
+            target = definitions[str(node["$ref"]).rsplit("/", 1)[-1]]
+            rest = {key: value for key, value in node.items() if key != "$ref"}
+            return _inlined({**target, **rest}, definitions)
+        return {key: _inlined(value, definitions) for key, value in node.items() if key != "$defs"}
+    if isinstance(node, list):
+        return [_inlined(item, definitions) for item in node]
+    return node
+
+
+def _with_templates(node: Schema, *, top: bool = False) -> dict[str, Any]:
+    strict: dict[str, Any] = dict(node)
+    if "properties" in node:
+        strict["properties"] = {
+            name: _with_templates(child) for name, child in node["properties"].items()
+        }
+        if node.get("additionalProperties") is False:
+            strict["propertyNames"] = {"enum": list(node["properties"])}
+    elif isinstance(node.get("additionalProperties"), Mapping):
+        strict["additionalProperties"] = _with_templates(node["additionalProperties"])
+    if isinstance(node.get("items"), Mapping):
+        strict["items"] = _with_templates(node["items"])
+    if node.get("format") == "date":
+        strict["pattern"] = DATE_PATTERN
+    strict = _dispatched(strict)
+    if top or strict.get("type") == "string" and not {"enum", "const", "pattern"} & set(strict):
+        return strict
+    outer = {key: strict.pop(key) for key in _ANNOTATIONS if key in strict}
+    if "examples" not in outer and outer.get("default") is not None:
+        outer["examples"] = [outer["default"]]
+    if not strict:
+        return outer
+    # Bounds of numbers hold for numbers alone, so they may stay in sight beside the condition.
+    outer |= {key: strict.pop(key) for key in _NUMBER_BOUNDS if key in strict}
+    kinds = strict.get("type", [])
+    outer["type"] = [*dict.fromkeys([*([kinds] if isinstance(kinds, str) else kinds), "string"])]
+    if len(outer["type"]) == 1 or not kinds:
+        outer.pop("type")
+    elif set(outer["type"]) == set(kinds):
+        strict.pop("type")
+    return {**outer, "if": {"type": "string", "pattern": TEMPLATE_PATTERN}, "else": strict}
+
+
+def _dispatched(node: dict[str, Any]) -> dict[str, Any]:
+    """A union as conditions on the value's type or tag, whose messages say what is wrong.
+
+    Of `anyOf`, a validator only says that the value is valid under none.
+    """
+    key = next((key for key in ("oneOf", "anyOf") if key in node), None)
+    if key is None:
+        return node
+    alternatives = list(variants({key: node[key]}))
+    rest = {name: value for name, value in node.items() if name not in {key, "discriminator"}}
+    tagged = next((part for part in [node, *node[key]] if "discriminator" in part), None)
+    nullable = any(variant.get("type") == "null" for variant in node[key])
+    if tagged and (tagged is node or nullable and len(node[key]) == 2):
+        by_tag = _by_tag(str(tagged["discriminator"]["propertyName"]), alternatives)
+        return {**rest, **by_tag, "type": ["object", "null"] if nullable else "object"}
+    types = [_type_of(alternative) for alternative in alternatives]
+    if None in types or len(set(types)) < len(types):
+        return {**rest, key: [_with_templates(variant, top=True) for variant in node[key]]}
+    strict = [_with_templates(alternative, top=True) for alternative in alternatives]
+    if len(strict) == 1 and "enum" not in strict[0]:
+        return {**rest, **strict[0], "type": [*types, "null"]}
+    conditions = [
+        {"if": {"type": kind}, "then": alternative}
+        for kind, alternative in zip(types, strict, strict=True)
+    ]
+    return {**rest, "type": [*types, *(["null"] if nullable else [])], "allOf": conditions}
+
+
+def _by_tag(tag: str, alternatives: Sequence[Schema]) -> dict[str, Any]:
+    values = [choices_of([alternative["properties"][tag]]) for alternative in alternatives]
+    conditions = [
+        {
+            "if": {"properties": {tag: {"enum": value}}, "required": [tag]},
+            "then": _with_templates(alternative, top=True),
+        }
+        for value, alternative in zip(values, alternatives, strict=True)
+    ]
+    known = {"enum": [choice for value in values for choice in value]}
+    return {"required": [tag], "properties": {tag: known}, "allOf": conditions}
+
+
+def _type_of(node: Schema) -> str | None:
+    if "enum" in node or "const" in node:
+        kinds = {type(choice) for choice in choices_of([node])}
+        return {str: "string", int: "integer", bool: "boolean"}.get(kinds.pop()) if len(kinds) == 1 else None
+    return node.get("type")
+
+
+def variants(node: Schema) -> Iterator[Schema]:
+    """The alternatives of a schema node, `null` left out."""
+    alternatives = node.get("anyOf") or node.get("oneOf")
+    if alternatives:
+        for alternative in alternatives:
+            yield from variants(alternative)
+    elif node.get("type") != "null":
+        yield node
+
+
+def nodes_at(schema: Schema, path: Sequence[str | int]) -> list[Schema]:
+    """The schema nodes that a value at `path` may satisfy.
+
+    Parts of the path that name no key or index (a union's branch) are passed over.
+    """
+    current = list(variants(schema))
+    for part in path:
+        below = [child for node in current if (child := _child(node, part)) is not None]
+        branch = [node for node in current if part in _branch_names(node)]
+        if below:
+            current = [variant for node in below for variant in variants(node)]
+        elif branch:
+            current = branch
+    return current
+
+
+def _branch_names(node: Schema) -> list[Any]:
+    """How pydantic may call this alternative in a location: by its class or by its tag."""
+    tags = [choice for child in node.get("properties", {}).values() for choice in choices_of([child])]
+    return [node.get("title"), *tags]
+
+
+def _child(node: Schema, part: str | int) -> Schema | None:
+    if isinstance(part, int):
+        prefix = node.get("prefixItems", [])
+        found = prefix[part] if part < len(prefix) else node.get("items")
+    else:
+        found = node.get("properties", {}).get(part, node.get("additionalProperties"))
+    return found if isinstance(found, Mapping) else None
+
+
+def keys_of(nodes: Sequence[Schema]) -> list[str]:
+    """The keys that a mapping at these nodes may have, in the order of their declaration."""
+    return list(dict.fromkeys(key for node in nodes for key in node.get("properties", {})))
+
+
+def choices_of(nodes: Sequence[Schema]) -> list[Any]:
+    """The values of an enumeration, if the nodes are one."""
+    return [
+        choice
+        for node in nodes
+        for choice in (node["enum"] if "enum" in node else [node["const"]] if "const" in node else [])
+    ]
+
+
+def in_words(node: Schema) -> str:
+    """What a value may be, in words: `a whole number, at least 1`."""
+    return " or ".join(dict.fromkeys(_in_words(variant) for variant in variants(node))) or "anything"
+
+
+def _in_words(node: Schema) -> str:
+    choices = choices_of([node])
+    if choices:
+        return ", ".join(repr(choice) for choice in choices)
+    if node.get("format") == "date":
+        return "a date such as 2025-01-06"
+    noun = _NOUNS.get(str(node.get("type")), "anything")
+    if node.get("type") == "array" and isinstance(node.get("items"), Mapping):
+        noun = f"a list, each entry {in_words(node['items'])}"
+    if node.get("properties"):
+        noun = f"a mapping with the keys {', '.join(node['properties'])}"
+    elif isinstance(node.get("additionalProperties"), Mapping):
+        noun = f"a mapping, each value {in_words(node['additionalProperties'])}"
+    bounds = [text.format(node[key]) for key, text in _BOUNDS.items() if key in node]
+    return ", ".join([noun, *bounds])
