@@ -5,7 +5,7 @@ A message names the culprit, the place and the fix. Nothing here reads files or 
 
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 
 def nearest(word: str, candidates: Iterable[str]) -> str | None:
@@ -177,3 +177,49 @@ class StagingClosed(RfmError):
             f"{table}: version {version} is closed. Stage a new one with `store.stage(...)`."
         )
         self.table, self.version = table, version
+
+
+class UnsupportedConstraint(RfmError):
+    """A contract that says more than the engines can check."""
+
+    def __init__(self, *, schema: str, column: str, constraint: str) -> None:
+        super().__init__(
+            f"rfm_assets/schemas.py: {schema}.{column}: {constraint} cannot be checked in the "
+            "engine. Add a translation in rfm_assets/constraints.py, or make it a rule of the "
+            "publisher."
+        )
+        self.schema, self.column, self.constraint = schema, column, constraint
+
+
+class PartMismatch(RfmError):
+    """Tables are published together that do not belong together by the contract."""
+
+    def __init__(self, *, table: str, given: Sequence[str], expected: Sequence[str]) -> None:
+        super().__init__(
+            f"{table}: the parts {', '.join(given)} are given, the contract has "
+            f"{', '.join(expected)}. Give every part, with no rows where there are none."
+        )
+        self.table, self.given, self.expected = table, tuple(given), tuple(expected)
+
+
+class _Outcome(Protocol):
+    @property
+    def passed(self) -> bool: ...
+
+    @property
+    def blocking(self) -> bool: ...
+
+    def sentence(self) -> str: ...
+
+
+class ValidationFailed(RfmError):
+    """A table that must not be published; carries the outcome of every check."""
+
+    def __init__(self, *, table: str, as_of: str, outcomes: Sequence[_Outcome]) -> None:
+        failed = [one for one in outcomes if one.blocking and not one.passed]
+        listed = "".join(f"\n- {one.sentence()}" for one in failed)
+        super().__init__(
+            f"{table} as of {as_of}: not published, and the last good snapshot is kept, because "
+            f"{len(failed)} of {len(outcomes)} checks failed:{listed}"
+        )
+        self.table, self.outcomes = table, tuple(outcomes)

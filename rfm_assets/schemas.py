@@ -6,12 +6,16 @@ Dagster checks are made from the same fields, so that they cannot disagree. What
 is in docs/reference; how it is computed is in `domain/`.
 """
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from copy import copy
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from typing import Any
 
 import pandera.pandas as pa
 from pandera.typing import Series
+
+from rfm_assets.errors import ColumnMissing
 
 
 def column(check: str, description: str, **constraints: Any) -> Any:
@@ -32,10 +36,14 @@ class TransactionData(pa.DataFrameModel):
     )
     date: Series[datetime] = column("dates", "When it happened, in the business time zone")
     day: Series[pa.Int32] = column(
-        "dates", "The same day, in days since 1970-01-01 in the business time zone", in_range={"min_value": -25567, "max_value": 95026}
+        "dates",
+        "The same day, in days since 1970-01-01 in the business time zone",
+        in_range={"min_value": -25567, "max_value": 95026},
     )
     amount: Series[float] = column(
-        "value_ranges", "Signed amount in one currency; negative is a refund", in_range={"min_value": -1e12, "max_value": 1e12}
+        "value_ranges",
+        "Signed amount in one currency; negative is a refund",
+        in_range={"min_value": -1e12, "max_value": 1e12},
     )
 
 
@@ -46,32 +54,54 @@ class TransactionDataRejects(pa.DataFrameModel):
     source_line: Series[pa.Int64] = column(
         "value_ranges", "Line in a file or row in a table, counted from 1", ge=1
     )
-    reason: Series[str] = column("known_reasons", "Why the row was set aside", str_length={"min_value": 1})
+    reason: Series[str] = column(
+        "known_reasons", "Why the row was set aside", str_length={"min_value": 1}
+    )
     detail: Series[str] = column("column_types", "The value at fault, as it stood", nullable=True)
     customer_id: Series[str] = column("column_types", "Customer id as it stood", nullable=True)
     order_id: Series[str] = column("column_types", "Order id as it stood", nullable=True)
     date: Series[str] = column("column_types", "Date as it stood", nullable=True)
-    amount: Series[str] = column("column_types", "Amount, or what it is made from, as it stood", nullable=True)
+    amount: Series[str] = column(
+        "column_types", "Amount, or what it is made from, as it stood", nullable=True
+    )
 
 
 class CustomerSegments(pa.DataFrameModel):
     """One row per customer and date: recency, frequency, monetary, scores and segment."""
 
-    customer_id: Series[str] = column("unique_customers", "Customer", unique=True, str_length={"min_value": 1})
-    recency: Series[pa.Int32] = column("value_ranges", "Whole days from the last purchase to as_of", ge=1)
-    frequency: Series[pa.Int32] = column("value_ranges", "Distinct purchases in the observation window", ge=0)
+    customer_id: Series[str] = column(
+        "unique_customers", "Customer", unique=True, str_length={"min_value": 1}
+    )
+    recency: Series[pa.Int32] = column(
+        "value_ranges", "Whole days from the last purchase to as_of", ge=1
+    )
+    frequency: Series[pa.Int32] = column(
+        "value_ranges", "Distinct purchases in the observation window", ge=0
+    )
     monetary: Series[float] = column("value_ranges", "Net spend in the observation window")
-    R_score: Series[pa.Int8] = column("scores_in_range", "Recency score, 1..n, high is recent", ge=1)
-    F_score: Series[pa.Int8] = column("scores_in_range", "Frequency score, 1..n, high is frequent", ge=1)
+    R_score: Series[pa.Int8] = column(
+        "scores_in_range", "Recency score, 1..n, high is recent", ge=1
+    )
+    F_score: Series[pa.Int8] = column(
+        "scores_in_range", "Frequency score, 1..n, high is frequent", ge=1
+    )
     M_score: Series[pa.Int8] = column("scores_in_range", "Monetary score, 1..n, high is much", ge=1)
     RFM_score: Series[float] = column("scores_in_range", "Weighted mean of the three scores", ge=1)
     rfm_cell: Series[str] = column("scores_in_range", "The three scores side by side, such as 545")
     segment: Series[str] = column("known_segments", "Segment by the scheme's rules", nullable=True)
-    recommendation: Series[str] = column("column_types", "What the scheme recommends", nullable=True)
-    previous_segment: Series[str] = column("column_types", "Segment in the snapshot before", nullable=True)
+    recommendation: Series[str] = column(
+        "column_types", "What the scheme recommends", nullable=True
+    )
+    previous_segment: Series[str] = column(
+        "column_types", "Segment in the snapshot before", nullable=True
+    )
     segmented_at: Series[datetime] = column("column_types", "UTC time of the computation")
-    as_of: Series[date] = column("single_as_of", "The date the row describes; later data is invisible")
-    last_purchase_date: Series[date] = column("value_ranges", "Day of the last purchase in the window")
+    as_of: Series[date] = column(
+        "single_as_of", "The date the row describes; later data is invisible"
+    )
+    last_purchase_date: Series[date] = column(
+        "value_ranges", "Day of the last purchase in the window"
+    )
 
 
 class Excluded(pa.DataFrameModel):
@@ -100,37 +130,89 @@ class SegmentSummary(pa.DataFrameModel):
     as_of: Series[date] = column("single_as_of", "The snapshot")
     segment: Series[str] = column("known_segments", "Segment", unique=True)
     customers: Series[pa.Int64] = column("value_ranges", "Customers in the segment", ge=0)
-    customers_pct: Series[float] = column("value_ranges", "Share of all customers, 0..100", in_range={"min_value": 0, "max_value": 100})
+    customers_pct: Series[float] = column(
+        "value_ranges",
+        "Share of all customers, 0..100",
+        in_range={"min_value": 0, "max_value": 100},
+    )
     monetary_total: Series[float] = column("value_ranges", "Net spend of the segment")
     monetary_mean: Series[float] = column("value_ranges", "Net spend per customer", nullable=True)
-    monetary_pct: Series[float] = column("value_ranges", "Share of all net spend, in per cent", nullable=True)
-    recency_mean: Series[float] = column("value_ranges", "Mean recency in days", nullable=True, ge=1)
+    monetary_pct: Series[float] = column(
+        "value_ranges", "Share of all net spend, in per cent", nullable=True
+    )
+    recency_mean: Series[float] = column(
+        "value_ranges", "Mean recency in days", nullable=True, ge=1
+    )
     frequency_mean: Series[float] = column("value_ranges", "Mean purchases", nullable=True, ge=0)
-    customers_change: Series[pa.Int64] = column("value_ranges", "Customers now less those in the snapshot before", nullable=True)
-    benchmark_low_pct: Series[float] = column("value_ranges", "Typical share, lower end", nullable=True)
-    benchmark_high_pct: Series[float] = column("value_ranges", "Typical share, upper end", nullable=True)
-    success_hours: Series[float] = column("value_ranges", "Share of the weekly customer-success hours, by value", nullable=True, ge=0)
-    loyalty_tier: Series[str] = column("column_types", "Loyalty tier the segment maps to", nullable=True)
+    customers_change: Series[pa.Int64] = column(
+        "value_ranges", "Customers now less those in the snapshot before", nullable=True
+    )
+    benchmark_low_pct: Series[float] = column(
+        "value_ranges", "Typical share, lower end", nullable=True
+    )
+    benchmark_high_pct: Series[float] = column(
+        "value_ranges", "Typical share, upper end", nullable=True
+    )
+    success_hours: Series[float] = column(
+        "value_ranges", "Share of the weekly customer-success hours, by value", nullable=True, ge=0
+    )
+    loyalty_tier: Series[str] = column(
+        "column_types", "Loyalty tier the segment maps to", nullable=True
+    )
 
 
 class SuppressionList(pa.DataFrameModel):
     """Customers who must not be contacted, each once, with the strongest reason."""
 
-    customer_id: Series[str] = column("unique_customers", "Customer", unique=True, str_length={"min_value": 1})
+    customer_id: Series[str] = column(
+        "unique_customers", "Customer", unique=True, str_length={"min_value": 1}
+    )
     reason: Series[str] = column("known_reasons", "Why the customer is suppressed")
     source: Series[str] = column("column_types", "Where the entry comes from: a file or a segment")
-    since: Series[date] = column("column_types", "Day the entry took effect, where it is known", nullable=True)
+    since: Series[date] = column(
+        "column_types", "Day the entry took effect, where it is known", nullable=True
+    )
     as_of: Series[date] = column("single_as_of", "The snapshot")
 
 
 class CampaignList(pa.DataFrameModel):
     """Deliverable customers of one campaign, best first."""
 
-    customer_id: Series[str] = column("unique_customers", "Customer", unique=True, str_length={"min_value": 1})
-    rank: Series[pa.Int64] = column("ranks_complete", "Position by priority, from 1", ge=1, unique=True)
-    priority: Series[float] = column("value_ranges", "Value of the priority expression", nullable=True)
+    customer_id: Series[str] = column(
+        "unique_customers", "Customer", unique=True, str_length={"min_value": 1}
+    )
+    rank: Series[pa.Int64] = column(
+        "ranks_complete", "Position by priority, from 1", ge=1, unique=True
+    )
+    priority: Series[float] = column(
+        "value_ranges", "Value of the priority expression", nullable=True
+    )
     segment: Series[str] = column("known_segments", "Segment", nullable=True)
     as_of: Series[date] = column("single_as_of", "The snapshot")
+
+
+NEXT_STEPS: Mapping[str, str] = {
+    "column_types": "Compare the columns handed over with the reference page of this table",
+    "customer_ids": "Look at the mapping of customer_id and order_id and at the rejected rows",
+    "dates": "Look at the mapping and format of the date column and at the declared time zone",
+    "value_ranges": "Look at the rows named here, then at the amount expression and its currency",
+    "known_reasons": "Give every row of this table one of the documented reasons",
+    "unique_customers": "Look for a join or an input that repeats customers",
+    "scores_in_range": "Look at the cut points of this snapshot and at the number of bins",
+    "known_segments": "Look at the segment scheme: each row needs one of its segments",
+    "single_as_of": "Publish the rows of each date as a snapshot of their own",
+    "ranks_complete": "Look at the priority expression and at how the list is ordered",
+}
+"""What to do when a check of a contract fails, by the name of the check."""
+
+
+@dataclass(frozen=True)
+class Narrowing:
+    """What is asked of a column beyond its contract, known only at run time."""
+
+    column: str
+    checks: tuple[pa.Check, ...]
+    nullable: bool | None
 
 
 @dataclass(frozen=True)
@@ -146,11 +228,56 @@ class TableContract:
     key: tuple[str, ...]
     sort_by: tuple[str, ...]
     open_ended: bool = False
-    parts: dict[str, "TableContract"] = field(default_factory=dict)
+    parts: Mapping[str, "TableContract"] = field(default_factory=dict)
+    narrowings: tuple[Narrowing, ...] = ()
 
     @property
     def schema(self) -> pa.DataFrameSchema:
-        return self.model.to_schema()
+        """The contract as one Pandera schema: the model's columns, narrowed, with the key."""
+        columns = {name: copy(column) for name, column in self.model.to_schema().columns.items()}
+        for narrowing in self.narrowings:
+            column = columns[narrowing.column]
+            column.checks = [*column.checks, *narrowing.checks]
+            if narrowing.nullable is not None:
+                column.nullable = narrowing.nullable
+        return pa.DataFrameSchema(
+            columns, strict=not self.open_ended, unique=list(self.key) or None, name=self.kind
+        )
+
+    @property
+    def check_names(self) -> tuple[str, ...]:
+        """The checks that validation reports for this table, parts included, in order."""
+        own = dict.fromkeys(
+            ["column_types", *(column.metadata["check"] for column in self.schema.columns.values())]
+        )
+        of_parts = (
+            part_check(part, check)
+            for part, contract in self.parts.items()
+            for check in contract.check_names
+        )
+        return (*own, *of_parts)
+
+    def narrowed(
+        self, column: str, *checks: pa.Check, nullable: bool | None = None
+    ) -> "TableContract":
+        """The contract with more asked of one column, such as the scores' upper end.
+
+        Raises:
+            ColumnMissing: The contract has no such column.
+        """
+        known = list(self.model.to_schema().columns)
+        if column not in known:
+            raise ColumnMissing(column=column, table=self.kind, available=known)
+        return replace(self, narrowings=(*self.narrowings, Narrowing(column, checks, nullable)))
+
+    def next_step(self, check: str) -> str:
+        """What to do when `check` fails on this table."""
+        return f"{NEXT_STEPS[check]}, and run again."
+
+
+def part_check(part: str, check: str) -> str:
+    """The name under which a check of a part is reported beside those of the main rows."""
+    return f"{part}_{check}"
 
 
 EXCLUDED = TableContract("excluded", Excluded, ("customer_id",), ("customer_id",))

@@ -1,0 +1,131 @@
+"""Publish a table: stage it, validate what was staged, and promote it, or publish nothing.
+
+Validation reads the staged files back, so that it judges what readers will get and not what was
+meant to be written. Which rules apply is the caller's decision; what a rule means is in
+`schemas.py` (columns) and `quality.py` (the rest). Nothing here knows of Dagster.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import TypedDict, Unpack
+
+from pydantic import JsonValue
+
+from rfm_assets.domain.frames import Table
+from rfm_assets.engine import Engine
+from rfm_assets.errors import PartMismatch, ValidationFailed
+from rfm_assets.manifest import Manifest
+from rfm_assets.schemas import TableContract, part_check
+from rfm_assets.store import ROWS, Snapshot, Staging, Store
+from rfm_assets.validation import CheckOutcome, row_order, validate
+
+
+class Provenance(TypedDict, total=False):
+    """What a manifest says of a snapshot's origin, as far as the caller knows it."""
+
+    run_id: str
+    config_hash: str
+    source_fingerprint: str
+    cut_points: dict[str, JsonValue] | None
+    counts: dict[str, int]
+    inputs: dict[str, str]
+    extra: dict[str, JsonValue]
+
+
+@dataclass(frozen=True)
+class Staged:
+    """What was written and not promoted yet: lazy tables over the staged files."""
+
+    tables: Mapping[str, Table]
+    row_counts: Mapping[str, int]
+
+    @property
+    def rows(self) -> Table:
+        """The main rows."""
+        return self.tables[ROWS]
+
+
+@dataclass(frozen=True)
+class Publication:
+    """A promoted snapshot and how its checks came out; warnings among them may have failed."""
+
+    snapshot: Snapshot
+    outcomes: tuple[CheckOutcome, ...]
+
+
+def publish(
+    store: Store,
+    engine: Engine,
+    contract: TableContract,
+    *,
+    table: str,
+    as_of: date | None,
+    frame: Table,
+    parts: Mapping[str, Table] | None = None,
+    rules: Sequence[CheckOutcome] | Callable[[Staged], Sequence[CheckOutcome]] = (),
+    **provenance: Unpack[Provenance],
+) -> Publication:
+    """Write, validate and promote one snapshot of `table`.
+
+    Args:
+        store: Where the snapshot goes.
+        engine: Writes and reads; `frame` and `parts` run on it.
+        contract: What the rows and each part must satisfy.
+        table: Name in the store, usually the asset's.
+        as_of: Date of the snapshot; None for a table without dates.
+        frame: The rows, in any order.
+        parts: Named tables promoted together with the rows; exactly those of the contract.
+        rules: Outcomes beyond the contract's columns, or a function that judges the staged rows.
+        **provenance: Further fields of the manifest.
+
+    Raises:
+        ValidationFailed: A blocking check failed. Nothing is published, and the snapshot that
+            was current before still is. Carries all outcomes.
+    """
+    with store.stage(table, as_of) as staging:
+        staged = _write(engine, staging, contract, {ROWS: frame, **(parts or {})})
+        outcomes = [
+            *_contract_outcomes(staged, contract, as_of),
+            *(rules(staged) if callable(rules) else rules),
+        ]
+        if any(outcome.blocking and not outcome.passed for outcome in outcomes):
+            raise ValidationFailed(table=table, as_of=str(as_of or "all"), outcomes=outcomes)
+        manifest = Manifest(
+            kind=contract.kind, row_counts=dict(staged.row_counts), checks=outcomes, **provenance
+        )
+        return Publication(staging.promote(manifest), tuple(outcomes))
+
+
+def _write(
+    engine: Engine, staging: Staging, contract: TableContract, tables: Mapping[str, Table]
+) -> Staged:
+    expected = {ROWS, *contract.parts}
+    if tables.keys() != expected:
+        raise PartMismatch(table=staging.table, given=sorted(tables), expected=sorted(expected))
+    staged: dict[str, Table] = {}
+    row_counts: dict[str, int] = {}
+    for part, table in tables.items():
+        order = row_order(_contract_of(contract, part), table.collect_schema().names())
+        row_counts[part] = engine.write_parquet(table, staging.path_for(part), sort_by=order)
+        staged[part] = engine.scan_parquet(staging.files(part))
+    return Staged(staged, row_counts)
+
+
+def _contract_outcomes(
+    staged: Staged, contract: TableContract, as_of: date | None
+) -> list[CheckOutcome]:
+    outcomes: list[CheckOutcome] = []
+    for part, table in staged.tables.items():
+        found = validate(table, _contract_of(contract, part), as_of=as_of)
+        outcomes += [
+            outcome
+            if part == ROWS
+            else outcome.model_copy(update={"name": part_check(part, outcome.name)})
+            for outcome in found
+        ]
+    return outcomes
+
+
+def _contract_of(contract: TableContract, part: str) -> TableContract:
+    return contract if part == ROWS else contract.parts[part]
