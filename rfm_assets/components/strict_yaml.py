@@ -58,9 +58,13 @@ class Attributes(BaseModel):
 
 @dataclass(frozen=True)
 class Source:
-    """Where a component's attributes stand: the file, its lines, and the values as written."""
+    """Where a component's attributes stand: the file, its lines, and the values as written.
+
+    `folder` is the component's place below the definitions folder: its name in other YAML files.
+    """
 
     file: str = "attributes"
+    folder: str = ""
     positions: SourcePositionTree | None = None
     attributes: Mapping[str, Any] = field(default_factory=dict)
 
@@ -74,7 +78,8 @@ class Source:
         shown = path.relative_to(root) if root and path.is_relative_to(root) else path
         for part in context.path:
             tree = tree.children.get(part, tree)
-        return cls(shown.as_posix(), tree, attributes)
+        folder = loading.path.relative_to(loading.defs_module_path).as_posix() if loading else ""
+        return cls(shown.as_posix(), folder, tree, attributes)
 
     def problem(self, path: Sequence[str | int], message: str) -> YamlProblem:
         return YamlProblem(line_at(self.positions, path), written(path), message)
@@ -126,6 +131,11 @@ class StrictComponent(ConfigModel, dg.Component, dg.Resolvable):
     def invalid(self, message: str, *path: str | int) -> InvalidYaml:
         """An error about the key at `path`, with its file and line."""
         return InvalidYaml(file=self._source.file, problems=[self._source.problem(path, message)])
+
+    @property
+    def folder(self) -> str:
+        """The component's folder below the definitions folder; empty without a YAML file."""
+        return self._source.folder
 
     @classmethod
     def model(cls) -> type[BaseModel]:

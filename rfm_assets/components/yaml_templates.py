@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-import jinja2
 import yaml
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic.json_schema import JsonSchemaValue
@@ -125,6 +124,8 @@ def _rendered(value: Any, path: Path, scope: Mapping[str, Any], into: Rendered) 
 
 
 def _evaluated(text: str, scope: Mapping[str, Any]) -> Any:
+    import jinja2  # most files hold no template, and it takes a tenth of a second
+
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, autoescape=False)  # noqa: S701  # no HTML
     whole = _WHOLE.match(text)
     if whole is None:

@@ -1,0 +1,21 @@
+"""The component types, each imported when it is asked for. Their code is in the modules."""
+
+from importlib import import_module
+from typing import Any
+
+_MODULES = {
+    "WeeklyRefreshComponent": "weekly_refresh",
+}
+
+__all__ = [*_MODULES]  # pyright: ignore[reportUnsupportedDunderAll]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        message = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(message)
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,222 @@
+"""What every component with assets shares: its `asset:` options, its weeks, its spec.
+
+Strictness of the YAML is in `strict_yaml.py`. What a component computes belongs neither here nor
+in the component, but in `domain/`.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date
+from typing import Annotated, Any, Self
+
+import dagster as dg
+from pydantic import Field, JsonValue, model_validator
+
+from rfm_assets.components.strict_yaml import StrictComponent
+from rfm_assets.components.weekly_refresh import WeeklyRefreshComponent
+from rfm_assets.components.yaml_templates import FromTemplate
+from rfm_assets.domain.config import ConfigModel
+from rfm_assets.errors import InvalidConfig, did_you_mean
+
+KEY_PATTERN = r"^[A-Za-z0-9_]+(/[A-Za-z0-9_]+)*$"
+
+AssetName = Annotated[str, Field(pattern=KEY_PATTERN)]
+"""An asset key as text; slashes separate its parts."""
+
+SHORT_FORMS: Mapping[str, str] = {
+    "asset_name": "key",
+    "group_name": "group_name",
+    "description": "description",
+}
+"""Keys that say the same as one below `asset`."""
+
+
+class AssetOptions(ConfigModel):
+    """How the asset stands in Dagster's catalogue. What is not said has the component's default."""
+
+    key: AssetName | None = Field(
+        default=None,
+        description="Asset key; slashes separate its parts",
+        examples=["crm/customer_segments"],
+    )
+    description: str | None = Field(default=None, description="What the table holds, as Markdown")
+    group_name: str | None = Field(
+        default=None, pattern=r"^\w+$", description="Group that the asset graph draws it in"
+    )
+    owners: list[str] = Field(
+        default=[],
+        description="Who answers for it: e-mail addresses, or teams as `team:crm`",
+        examples=[["team:crm"]],
+    )
+    tags: dict[str, str] = Field(default={}, description="Tags to filter by")
+    kinds: list[str] | None = Field(
+        default=None, max_length=3, description="Up to three kinds, shown as badges"
+    )
+    metadata: dict[str, JsonValue] = Field(default={}, description="Further metadata")
+    code_version: str | None = Field(
+        default=None, description="Version of what computes it; a new one marks it as stale"
+    )
+    deps: list[AssetName] = Field(
+        default=[], description="Further assets that must be computed before it"
+    )
+    automation_condition: Annotated[dg.AutomationCondition, FromTemplate()] | None = Field(
+        default=None,
+        description="When Dagster computes it by itself, beside the weekly schedule; a template",
+        examples=["{{ dg.AutomationCondition.eager() }}"],
+    )
+    freshness_policy: Annotated[dg.FreshnessPolicy, FromTemplate()] | None = Field(
+        default=None, description="When it counts as stale, in place of the weekly refresh's; a template"
+    )
+
+    @model_validator(mode="after")
+    def _dagster_accepts_it(self) -> Self:
+        try:
+            dg.AssetSpec(
+                self.key or "asset", owners=self.owners, tags=self.tags, kinds=set(self.kinds or ())
+            )
+        except dg.DagsterError as error:
+            raise ValueError(str(error)) from error
+        return self
+
+
+class RfmComponent(StrictComponent):
+    """Base of the components that compute tables, week by week."""
+
+    asset: AssetOptions = Field(
+        default=AssetOptions(),
+        description="How the asset stands in Dagster: key, owners, tags, kinds, automation, …",
+    )
+    asset_name: AssetName | None = Field(
+        default=None, description="Short for `asset: {key: …}`", examples=["customer_segments"]
+    )
+    group_name: str | None = Field(
+        default=None, pattern=r"^\w+$", description="Short for `asset: {group_name: …}`"
+    )
+    description: str | None = Field(
+        default=None, description="Short for `asset: {description: …}`"
+    )
+    refresh: str | None = Field(
+        default=None,
+        description="Folder of the WeeklyRefreshComponent that gives the weeks; by default the only "
+        "one. Without any, the asset is not partitioned and a run asks for `as_of`",
+        examples=["weekly_refresh"],
+    )
+
+    @model_validator(mode="after")
+    def _one_name_for_one_thing(self) -> Self:
+        for short, full in SHORT_FORMS.items():
+            given = getattr(self, short)
+            if given is not None and getattr(self.asset, full) is not None:
+                raise InvalidConfig(
+                    key=short,
+                    value=given,
+                    reason=f"says the same as `asset.{full}`, which is also given",
+                    fix=f"Keep `asset.{full}` and remove `{short}`.",
+                )
+        if self.asset_name is None and self.asset.key is None:
+            raise InvalidConfig(
+                key="asset_name",
+                value=None,
+                reason="is missing",
+                fix="Name the asset: `asset_name: …`, or `asset: {key: …}`.",
+            )
+        return self
+
+    @property
+    def key(self) -> dg.AssetKey:
+        """The key of the component's (main) asset."""
+        return dg.AssetKey.from_user_string(self.asset.key or self.asset_name or "")
+
+    def sibling_key(self, suffix: str) -> dg.AssetKey:
+        """The key of a further asset of the component, such as `transaction_data_rejects`."""
+        *prefix, name = self.key.path
+        return dg.AssetKey([*prefix, f"{name}_{suffix}"])
+
+    def weekly(self, context: dg.ComponentLoadContext) -> WeeklyRefreshComponent | None:
+        """The weekly refresh that this component's asset belongs to, if the project has one."""
+        known = {
+            refresh.folder: refresh
+            for refresh in context.component_tree.get_all_components(WeeklyRefreshComponent)
+        }
+        if self.refresh is not None:
+            if self.refresh not in known:
+                raise self.invalid(_no_such_refresh(self.refresh, sorted(known)), "refresh")
+            return known[self.refresh]
+        if len(known) > 1:
+            named = ", ".join(repr(folder) for folder in sorted(known))
+            message = f"there are {len(known)} weekly refreshes. Say which one: {named}."
+            raise self.invalid(message, "refresh")
+        return next(iter(known.values()), None)
+
+    def asset_spec(
+        self,
+        context: dg.ComponentLoadContext,
+        *,
+        key: dg.AssetKey | None = None,
+        description: str,
+        group_name: str,
+        deps: Iterable[dg.AssetKey] = (),
+        kinds: Sequence[str] = (),
+        metadata: Mapping[str, Any] | None = None,
+        tags: Mapping[str, str] | None = None,
+        partitioned: bool = True,
+    ) -> dg.AssetSpec:
+        """The spec of one of the component's assets: the YAML's options over these defaults.
+
+        `key` names a sibling of the main asset, which keeps its own description. An asset that is
+        not `partitioned` still belongs to the weekly refresh's job.
+        """
+        options, weekly = self.asset, self.weekly(context)
+        main = key is None
+        freshness = options.freshness_policy or (weekly.freshness_policy if weekly else None)
+        return dg.AssetSpec(
+            key=self.key if key is None else key,
+            deps=[*deps, *(dg.AssetKey.from_user_string(dep) for dep in options.deps)],
+            description=(options.description or self.description if main else None) or description,
+            group_name=options.group_name or self.group_name or group_name,
+            metadata={**(metadata or {}), **options.metadata},
+            owners=options.owners,
+            tags={**(tags or {}), **(weekly.tag if weekly else {}), **options.tags},
+            kinds=set(kinds if options.kinds is None else options.kinds),
+            code_version=options.code_version,
+            automation_condition=options.automation_condition if main else None,
+            freshness_policy=freshness,
+            partitions_def=weekly.partitions_def if weekly and partitioned else None,
+        )
+
+    def op_settings(self, context: dg.ComponentLoadContext, *, partitioned: bool = True) -> dict[str, Any]:
+        """Arguments for `dg.multi_asset` that follow from the weeks.
+
+        The backfill policy, and without partitions the run configuration that asks for `as_of`.
+        """
+        weekly = self.weekly(context)
+        if not partitioned:
+            return {}
+        if weekly is not None:
+            return {"backfill_policy": weekly.backfill_policy}
+        as_of = dg.Field(str, description="Date the table describes, such as 2025-01-06")
+        return {"config_schema": {"as_of": as_of}}
+
+    @staticmethod
+    def as_of_dates(context: dg.AssetExecutionContext) -> list[tuple[str | None, date]]:
+        """The weeks of a run as (partition key, `as_of`), oldest first.
+
+        `as_of` is the day after the week's last, in the partitions' time zone. Without partitions
+        there is one, from the run configuration.
+        """
+        weeks = context.assets_def.partitions_def
+        if not isinstance(weeks, dg.TimeWindowPartitionsDefinition):
+            text = str(context.op_execution_context.op_config["as_of"])
+            try:
+                return [(None, date.fromisoformat(text))]
+            except ValueError as error:
+                raise InvalidConfig(
+                    key="as_of", value=text, reason="is no date", fix="Write one as 2025-01-06."
+                ) from error
+        windows = [(key, weeks.time_window_for_partition_key(key)) for key in context.partition_keys]
+        return [(key, window.end.date()) for key, window in sorted(windows, key=lambda w: w[1].start)]
+
+
+def _no_such_refresh(given: str, known: Sequence[str]) -> str:
+    if not known:
+        return f"{given!r} is no folder with a WeeklyRefreshComponent; the project has none."
+    return f"{given!r} is no folder with a WeeklyRefreshComponent. {did_you_mean(given, known)}"

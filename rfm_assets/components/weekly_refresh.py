@@ -1,0 +1,184 @@
+"""When the tables are computed: weekly partitions, the job, its schedule, how late is stale.
+
+What is computed does not belong here: the other components ask this one for their partitions.
+"""
+
+from datetime import date, datetime, timedelta
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeAlias, get_args
+from zoneinfo import ZoneInfo, available_timezones
+
+import dagster as dg
+from pydantic import AfterValidator, Field, model_validator
+
+from rfm_assets.components.strict_yaml import StrictComponent
+from rfm_assets.errors import InvalidConfig, did_you_mean
+
+REFRESH_TAG = "rfm_assets/refresh"
+"""Asset tag that says which weekly refresh an asset belongs to; its job selects by it."""
+
+Day: TypeAlias = Literal[
+    "monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"
+]
+DAYS: tuple[Day, ...] = get_args(Day)
+
+
+def _known_time_zone(name: str) -> str:
+    if name not in available_timezones():
+        nearest = did_you_mean(name, sorted(available_timezones())).split(" Allowed")[0]
+        hint = nearest if nearest.startswith("Did") else "Write a name such as 'Europe/Berlin'."
+        message = f"time_zone {name!r} is not in the IANA time zone database. {hint}"
+        raise ValueError(message)
+    return name
+
+
+def _valid_cron(expression: str) -> str:
+    try:
+        dg.ScheduleDefinition(name="any", job_name="any", cron_schedule=expression)
+    except dg.DagsterInvalidDefinitionError as error:
+        message = (
+            f"cron_schedule {expression!r} is no cron expression. Write five fields: minute, hour, "
+            "day of month, month, day of week, such as '0 6 * * 1'."
+        )
+        raise ValueError(message) from error
+    return expression
+
+
+class WeeklyRefreshComponent(StrictComponent):
+    """Weekly partitions, the job over all tables, and the schedule that runs it.
+
+    The key of a partition is the first day of its week; its tables describe the customers as of
+    the day after its last. The schedule asks for the last week that has ended.
+    """
+
+    example: ClassVar[dict[str, Any]] = {"start_date": "2025-01-06", "time_zone": "Europe/Berlin"}
+
+    start_date: date = Field(
+        description="First day of the first week; earlier weeks have no partition",
+        examples=["2025-01-06"],
+    )
+    day_of_week: Day = Field(
+        default="monday", description="Day on which weeks start, at midnight"
+    )
+    time_zone: Annotated[str, AfterValidator(_known_time_zone)] = Field(
+        default="UTC",
+        description="Business time zone (IANA name) in which weeks start and the schedule runs",
+        examples=["Europe/Berlin"],
+    )
+    cron_schedule: Annotated[str, AfterValidator(_valid_cron)] | None = Field(
+        default=None,
+        description="When the job runs, as a cron expression in `time_zone`; "
+        "by default at 06:00 on the day after a week's end",
+        examples=["0 6 * * 1"],
+    )
+    schedule_status: Literal["running", "stopped"] = Field(
+        default="running", description="Whether the schedule runs as soon as the project is served"
+    )
+    job_name: str = Field(
+        default="weekly_refresh",
+        pattern=r"^[A-Za-z][A-Za-z0-9_]*$",
+        description="Name of the job; its schedule is called the same with `_schedule` behind",
+    )
+    selection: str | None = Field(
+        default=None,
+        min_length=1,
+        description="Assets of the job in Dagster's selection syntax, such as `*` for every asset; "
+        "by default those of this package's components",
+        examples=["*"],
+    )
+    weeks_per_backfill_run: int | None = Field(
+        default=None,
+        ge=1,
+        description="Weeks that one run of a backfill computes at most; by default all in one run",
+    )
+    late_after_hours: int | None = Field(
+        default=12,
+        ge=1,
+        description="Hours beyond a week after which a table that was not refreshed counts as "
+        "stale; null for no freshness policy",
+    )
+
+    @model_validator(mode="after")
+    def _start_date_is_the_start_of_a_week(self) -> Self:
+        if DAYS[self.start_date.weekday()] != self.day_of_week:
+            monday = self.start_date - timedelta(days=self.start_date.weekday())
+            right = monday + timedelta(days=DAYS.index(self.day_of_week))
+            raise InvalidConfig(
+                key="start_date",
+                value=self.start_date.isoformat(),
+                reason=f"is a {DAYS[self.start_date.weekday()]}, but weeks start on "
+                f"{self.day_of_week}",
+                fix=f"Write {right.isoformat()}, or change `day_of_week`.",
+            )
+        return self
+
+    @property
+    def partitions_def(self) -> dg.WeeklyPartitionsDefinition:
+        """One partition per week that has ended, keyed by its first day."""
+        return dg.WeeklyPartitionsDefinition(
+            start_date=self.start_date.isoformat(),
+            timezone=self.time_zone,
+            day_offset=(DAYS.index(self.day_of_week) + 1) % 7,  # Dagster counts from Sunday
+        )
+
+    @property
+    def backfill_policy(self) -> dg.BackfillPolicy:
+        if self.weeks_per_backfill_run is None:
+            return dg.BackfillPolicy.single_run()
+        return dg.BackfillPolicy.multi_run(self.weeks_per_backfill_run)
+
+    @property
+    def freshness_policy(self) -> dg.FreshnessPolicy | None:
+        if self.late_after_hours is None:
+            return None
+        return dg.FreshnessPolicy.time_window(
+            fail_window=timedelta(days=7, hours=self.late_after_hours)
+        )
+
+    @property
+    def tag(self) -> dict[str, str]:
+        """The asset tag by which this refresh's job finds its assets."""
+        return {REFRESH_TAG: self.job_name}
+
+    def as_of(self, partition_key: str) -> date:
+        """The day after a week's last, in the business time zone."""
+        end = self.partitions_def.time_window_for_partition_key(partition_key).end
+        return end.astimezone(ZoneInfo(self.time_zone)).date()
+
+    def definitions(self, context: dg.ComponentLoadContext) -> dg.Definitions:
+        del context
+        if self.selection is None:
+            selection = dg.AssetSelection.tag(REFRESH_TAG, self.job_name)
+        else:
+            selection = dg.AssetSelection.from_string(self.selection)
+        job = dg.define_asset_job(
+            self.job_name,
+            selection=selection,
+            partitions_def=self.partitions_def,
+            description="Computes every table for one week, or for the weeks of a backfill.",
+        )
+        return dg.Definitions(jobs=[job], schedules=[self._schedule(job)])
+
+    def _schedule(self, job: Any) -> dg.ScheduleDefinition:
+        weeks = self.partitions_def
+        day = (DAYS.index(self.day_of_week) + 1) % 7
+
+        def last_week(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+            tick: datetime = context.scheduled_execution_time
+            ended = weeks.get_partition_keys(current_time=tick)
+            if not ended:
+                return dg.SkipReason(
+                    f"No week has ended yet: the first one starts on {self.start_date}."
+                )
+            return dg.RunRequest(
+                partition_key=ended[-1], tags={"as_of": self.as_of(ended[-1]).isoformat()}
+            )
+
+        return dg.ScheduleDefinition(
+            name=f"{self.job_name}_schedule",
+            job=job,
+            cron_schedule=self.cron_schedule or f"0 6 * * {day}",
+            execution_timezone=self.time_zone,
+            execution_fn=last_week,
+            default_status=dg.DefaultScheduleStatus[self.schedule_status.upper()],
+            description="Asks for the last week that has ended.",
+        )
