@@ -5,7 +5,7 @@ narwhals cannot express alike everywhere. What the columns mean does not belong 
 nor where files lie (`store.py`), nor how a source is parsed (`sources.py`).
 """
 
-import shutil
+import secrets
 import tempfile
 from collections.abc import Sequence
 from datetime import date
@@ -108,8 +108,10 @@ class DuckDBEngine:
     Args:
         memory_limit: With unit, such as `1GB`. What does not fit is spilled.
         threads: Number of threads; every core where None.
-        spill_dir: Folder for spilled data; one of its own below the system's temporary folder,
-            removed on closing, where None.
+        spill_dir: Folder for spilled data; one of its own below the system's temporary folder
+            where None. DuckDB makes it when it first spills, and removes it with the connection.
+        keep_order: Whether rows keep the order in which they were stored or given, at the price
+            of some memory. For what is handed out; the domain needs no order.
 
     Raises:
         InvalidConfig: DuckDB does not accept a setting.
@@ -122,15 +124,15 @@ class DuckDBEngine:
         memory_limit: str = "1GB",
         threads: int | None = None,
         spill_dir: str | Path | None = None,
+        *,
+        keep_order: bool = False,
     ) -> None:
-        self._own_spill_dir = (
-            Path(tempfile.mkdtemp(prefix="rfm_assets-spill-")) if spill_dir is None else None
-        )
+        own = Path(tempfile.gettempdir(), f"rfm_assets-spill-{secrets.token_hex(8)}")
         settings: dict[str, str | bool | int | float | list[str]] = {
             "memory_limit": memory_limit,
-            "temp_directory": str(self._own_spill_dir or spill_dir),
+            "temp_directory": str(spill_dir or own),
             # Order is made where it matters, on writing; keeping it everywhere costs memory.
-            "preserve_insertion_order": False,
+            "preserve_insertion_order": keep_order,
             # An engine never reaches for the network on its own.
             "autoinstall_known_extensions": False,
         }
@@ -139,7 +141,6 @@ class DuckDBEngine:
         try:
             self.connection = duckdb.connect(":memory:", config=settings)
         except duckdb.Error as error:
-            self._remove_spill_dir()
             raise InvalidConfig(
                 key="engine",
                 value={"memory_limit": memory_limit, "threads": threads},
@@ -188,7 +189,6 @@ class DuckDBEngine:
 
     def close(self) -> None:
         self.connection.close()
-        self._remove_spill_dir()
 
     def __enter__(self) -> Self:
         return self
@@ -213,10 +213,6 @@ class DuckDBEngine:
             remote = isinstance(path, UPath) and path.protocol not in {"", "file"}
             if remote and not self.connection.filesystem_is_registered(path.protocol):
                 self.connection.register_filesystem(path.fs)
-
-    def _remove_spill_dir(self) -> None:
-        if self._own_spill_dir is not None:
-            shutil.rmtree(self._own_spill_dir, ignore_errors=True)
 
 
 class PolarsEngine:
@@ -322,4 +318,4 @@ def engine_for_native(frame: object) -> Engine:
         frame = frame.to_native()
     if isinstance(frame, pl.DataFrame | pl.LazyFrame):
         return PolarsEngine()
-    return DuckDBEngine()
+    return DuckDBEngine(keep_order=True)

@@ -223,3 +223,59 @@ class ValidationFailed(RfmError):
             f"{len(failed)} of {len(outcomes)} checks failed:{listed}"
         )
         self.table, self.outcomes = table, tuple(outcomes)
+
+
+class SourceMissing(RfmError):
+    """A file or folder that a source names is not there."""
+
+    def __init__(self, *, path: str, root: str, nearby: Sequence[str] = ()) -> None:
+        if nearby:
+            fix = f"That folder holds {', '.join(nearby)}."
+        else:
+            fix = "Check `source.path`; relative paths start at the project's root."
+        super().__init__(f"{path}: no such file below {root}. {fix}")
+        self.path, self.root = path, root
+
+
+class SourceUnreadable(RfmError):
+    """A source that is there but is not what it is said to be."""
+
+    def __init__(self, *, source: str, reason: str, fix: str) -> None:
+        super().__init__(f"{source}: {reason}. {fix}")
+        self.source, self.reason = source, reason
+
+
+class SourceTruncated(RfmError):
+    """A file that ends too early. Its rows are not used, because the rest is missing."""
+
+    def __init__(self, *, source: str, where: str) -> None:
+        super().__init__(
+            f"{source}: the file is cut off {where}. Nothing of it is used; copy or export it "
+            "again."
+        )
+        self.source = source
+
+
+class SourceEmpty(RfmError):
+    """A source without a single row."""
+
+    def __init__(self, *, source: str, reason: str) -> None:
+        super().__init__(
+            f"{source}: {reason}. Nothing is published and the last good data stay; check the "
+            "export."
+        )
+        self.source = source
+
+
+class TableMissing(RfmError):
+    """A table that the store does not have."""
+
+    def __init__(self, *, table: str, root: str, available: Sequence[str]) -> None:
+        hint = (
+            did_you_mean(table, available)
+            if available
+            else "There is no table yet: run `make demo`, or name another store by `root=` or "
+            "the environment variable RFM_STORE_ROOT."
+        )
+        super().__init__(f"no table {table!r} below {root}. {hint}")
+        self.table, self.root, self.available = table, root, tuple(available)

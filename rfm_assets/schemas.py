@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from copy import copy
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
+from functools import cached_property
 from typing import Any
 
 import pandera.pandas as pa
@@ -231,7 +232,7 @@ class TableContract:
     parts: Mapping[str, "TableContract"] = field(default_factory=dict)
     narrowings: tuple[Narrowing, ...] = ()
 
-    @property
+    @cached_property
     def schema(self) -> pa.DataFrameSchema:
         """The contract as one Pandera schema: the model's columns, narrowed, with the key."""
         columns = {name: copy(column) for name, column in self.model.to_schema().columns.items()}

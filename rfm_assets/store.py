@@ -196,11 +196,11 @@ class Store:
             as_of = dates[-1] if dates else None
         folder = self.folder(table, as_of)
         if not self._has_snapshot(folder):
+            available = [found.isoformat() for found in self.dates(table)]
+            if not available and self._has_snapshot(self.folder(table, None)):
+                available = ["the one of all dates together, called latest"]
             raise SnapshotMissing(
-                table=table,
-                as_of=wanted,
-                root=str(self.root),
-                available=[found.isoformat() for found in self.dates(table)],
+                table=table, as_of=wanted, root=str(self.root), available=available
             )
         version = folder / read_document(folder / _POINTER, Pointer).version
         manifest = read_document(version / _MANIFEST, Manifest)
