@@ -8,12 +8,24 @@ from pathlib import Path
 
 import dagster as dg
 
+from rfm_assets.components.checking import every_problem
+
 
 @dg.definitions
 def defs() -> dg.Definitions:
     """Everything that the YAML files of this project define."""
-    project = Path(__file__).parent.parent
-    return dg.Definitions.merge(
-        dg.load_from_defs_folder(path_within_project=project),
-        dg.Definitions(executor=dg.in_process_executor),
-    )
+    return load_project(Path(__file__).parent.parent)
+
+
+def load_project(project: Path) -> dg.Definitions:
+    """Everything that the YAML files of a project define.
+
+    Args:
+        project: Folder with the project's `pyproject.toml` or `dg.toml`.
+
+    Raises:
+        InvalidProject: What is wrong in the YAML files, with file and line.
+    """
+    with every_problem(project):
+        loaded = dg.load_from_defs_folder(path_within_project=project)
+    return dg.Definitions.merge(loaded, dg.Definitions(executor=dg.in_process_executor))

@@ -279,3 +279,47 @@ class TableMissing(RfmError):
         )
         super().__init__(f"no table {table!r} below {root}. {hint}")
         self.table, self.root, self.available = table, root, tuple(available)
+
+
+class InvalidScheme(RfmError):
+    """A segment scheme that cannot be read, or that does not decide every cell.
+
+    `key` is the configuration key that named the scheme; `file` is None for an inline scheme,
+    whose problems then carry their path below that key instead of a line.
+    """
+
+    def __init__(
+        self, *, scheme: str, problems: Sequence[YamlProblem], file: str | None, key: str
+    ) -> None:
+        lines: list[str] = []
+        for line, path, message in problems:
+            if file is None:
+                place = f"{key}.{path}" if path and not path.startswith("[") else key + path
+            else:
+                place = file if line is None else f"{file}:{line}"
+                place += f" `{path}`" if path else ""
+            lines.append(f"{place}: {message}")
+        super().__init__("\n".join(lines))
+        first = problems[0].key
+        self.key = key if file is not None or not first else f"{key}.{first}"
+        self.scheme, self.problems, self.file = scheme, tuple(problems), file
+
+
+class UnknownScheme(RfmError):
+    """A segment scheme that is neither packaged nor a file."""
+
+    def __init__(self, *, scheme: str, packaged: Sequence[str], key: str) -> None:
+        super().__init__(
+            f"{key}: {scheme!r} is neither a packaged scheme nor a file that exists. "
+            f"{did_you_mean(scheme, packaged)} Or give the path of a YAML file, or the scheme "
+            "itself as a mapping."
+        )
+        self.scheme, self.packaged, self.key = scheme, tuple(packaged), key
+
+
+class InvalidProject(RfmError):
+    """A project whose configuration files are not all valid: everything wrong in all of them."""
+
+    def __init__(self, *, invalid: Sequence[InvalidYaml]) -> None:
+        super().__init__("\n" + "\n".join(str(error) for error in invalid))
+        self.invalid = tuple(invalid)

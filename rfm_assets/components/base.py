@@ -6,21 +6,39 @@ in the component, but in `domain/`.
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Self, TypeAlias
 
 import dagster as dg
-from pydantic import Field, JsonValue, model_validator
+from pydantic import AfterValidator, Field, JsonValue, WithJsonSchema, model_validator
 
 from rfm_assets.components.strict_yaml import StrictComponent
 from rfm_assets.components.weekly_refresh import WeeklyRefreshComponent
 from rfm_assets.components.yaml_templates import FromTemplate
 from rfm_assets.domain.config import ConfigModel
-from rfm_assets.errors import InvalidConfig, did_you_mean
+from rfm_assets.errors import InvalidConfig, InvalidTableName, did_you_mean
+from rfm_assets.store import table_name
 
-KEY_PATTERN = r"^[A-Za-z0-9_]+(/[A-Za-z0-9_]+)*$"
 
-AssetName = Annotated[str, Field(pattern=KEY_PATTERN)]
-"""An asset key as text; slashes separate its parts."""
+def _storable(name: str) -> str:
+    try:
+        table_name(name.split("/"))
+    except InvalidTableName as error:
+        raise ValueError(str(error)) from error
+    return name
+
+
+AssetName: TypeAlias = Annotated[
+    str,
+    AfterValidator(_storable),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "pattern": "^[a-z][a-z0-9_]*(/[a-z][a-z0-9_]*)*$",
+            "examples": ["customer_segments"],
+        }
+    ),
+]
+"""The key of a stored asset as text; slashes separate its parts."""
 
 SHORT_FORMS: Mapping[str, str] = {
     "asset_name": "key",
@@ -55,7 +73,7 @@ class AssetOptions(ConfigModel):
     code_version: str | None = Field(
         default=None, description="Version of what computes it; a new one marks it as stale"
     )
-    deps: list[AssetName] = Field(
+    deps: list[str] = Field(
         default=[], description="Further assets that must be computed before it"
     )
     automation_condition: Annotated[dg.AutomationCondition, FromTemplate()] | None = Field(
@@ -113,12 +131,8 @@ class RfmComponent(StrictComponent):
                     fix=f"Keep `asset.{full}` and remove `{short}`.",
                 )
         if self.asset_name is None and self.asset.key is None:
-            raise InvalidConfig(
-                key="asset_name",
-                value=None,
-                reason="is missing",
-                fix="Name the asset: `asset_name: …`, or `asset: {key: …}`.",
-            )
+            message = "the asset has no name. Add `asset_name: …`, or `asset: {key: …}`."
+            raise ValueError(message)
         return self
 
     @property

@@ -224,5 +224,8 @@ def _in_words(node: Schema) -> str:
         noun = f"a mapping with the keys {', '.join(node['properties'])}"
     elif isinstance(node.get("additionalProperties"), Mapping):
         noun = f"a mapping, each value {in_words(node['additionalProperties'])}"
+    if "pattern" in node and node.get("examples"):
+        noun = f"text such as {node['examples'][0]!r}"
+        node = {key: value for key, value in node.items() if key != "pattern"}
     bounds = [text.format(node[key]) for key, text in _BOUNDS.items() if key in node]
     return ", ".join([noun, *bounds])
