@@ -323,3 +323,35 @@ class InvalidProject(RfmError):
     def __init__(self, *, invalid: Sequence[InvalidYaml]) -> None:
         super().__init__("\n" + "\n".join(str(error) for error in invalid))
         self.invalid = tuple(invalid)
+
+
+class CutPointsUnusable(RfmError):
+    """Frozen cut points that this run cannot score with."""
+
+    def __init__(self, *, frozen_from: str, reason: str) -> None:
+        super().__init__(
+            f"cut_points: those of the snapshot of {frozen_from} {reason}. Name the date of a "
+            "snapshot made with this scoring method, or set `cut_points: each_run`."
+        )
+        self.key, self.frozen_from = "cut_points", frozen_from
+
+
+class AttributesClash(RfmError):
+    """Customer attributes named like computed columns."""
+
+    def __init__(self, *, columns: Sequence[str]) -> None:
+        super().__init__(
+            f"customer_data_asset_key: the attribute columns {', '.join(map(repr, columns))} have "
+            "the names of computed columns. Rename them in the asset, or leave them out."
+        )
+        self.key, self.columns = "customer_data_asset_key", tuple(columns)
+
+
+class DuplicateCustomers(RfmError):
+    """A table with one row per customer that has a customer twice."""
+
+    def __init__(self, *, table: str, example: str) -> None:
+        super().__init__(
+            f"{table}: customer {example!r} has more than one row. Keep one row per customer_id."
+        )
+        self.table, self.example = table, example
