@@ -130,8 +130,8 @@ class InvalidTableName(RfmError):
 
     def __init__(self, *, name: str) -> None:
         super().__init__(
-            f"{name!r} cannot name a stored table. Use lower-case letters, digits and single "
-            "underscores, beginning with a letter, such as `customer_segments`."
+            f"{name!r} cannot name a stored table. Use letters, digits and single underscores, "
+            "beginning with a letter or digit, such as `customer_segments`."
         )
         self.name = name
 
@@ -355,3 +355,41 @@ class DuplicateCustomers(RfmError):
             f"{table}: customer {example!r} has more than one row. Keep one row per customer_id."
         )
         self.table, self.example = table, example
+
+
+class UnsupportedAnnotation(RfmError):
+    """An asset's input is annotated with a type that no stored table is handed out as."""
+
+    def __init__(self, *, annotation: object, table: str) -> None:
+        super().__init__(
+            f"the input from {table} is annotated with {annotation}, which no stored table can be "
+            "handed out as. Annotate it with one of pandas.DataFrame, polars.DataFrame, "
+            "polars.LazyFrame, pyarrow.Table, duckdb.DuckDBPyRelation, narwhals.LazyFrame or "
+            "narwhals.DataFrame; or with dict[str, <one of these>] for several partitions by key; "
+            "or with nothing for pandas."
+        )
+        self.annotation, self.table = annotation, table
+
+
+class UnsupportedPartitions(RfmError):
+    """Partitions that have no date of their own, so that no snapshot stands for one."""
+
+    def __init__(self, *, asset: str, partitions: str) -> None:
+        super().__init__(
+            f"{asset}: partitions of the kind {partitions} have no date of their own, and the "
+            "store keeps one snapshot per date. Partition it by days, weeks or longer, or use "
+            "another IO manager for it."
+        )
+        self.asset, self.partitions = asset, partitions
+
+
+class PartitionsNotSeparated(RfmError):
+    """One frame is returned for several partitions."""
+
+    def __init__(self, *, asset: str, keys: Sequence[str], given: Sequence[str] | None) -> None:
+        what = "one table" if given is None else f"tables for {', '.join(given) or 'none'}"
+        super().__init__(
+            f"{asset}: this run computes the partitions {', '.join(keys)}, and {what} came back. "
+            "Return a dict with one table per partition key."
+        )
+        self.asset, self.keys = asset, tuple(keys)

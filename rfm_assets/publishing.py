@@ -10,10 +10,12 @@ from dataclasses import dataclass
 from datetime import date
 from typing import TypedDict, Unpack
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 from pydantic import JsonValue
 
 from rfm_assets.domain.frames import Table
-from rfm_assets.engine import Engine
+from rfm_assets.engine import Engine, engine_for_native
 from rfm_assets.errors import PartMismatch, ValidationFailed
 from rfm_assets.manifest import Manifest
 from rfm_assets.schemas import TableContract, part_check
@@ -54,6 +56,22 @@ class Publication:
     outcomes: tuple[CheckOutcome, ...]
 
 
+def publish_frame(
+    store: Store, *, table: str, as_of: date | None, frame: object, run_id: str = ""
+) -> tuple[Snapshot, pa.Schema]:
+    """Store a frame of the user's own, which no contract describes, rows in the given order.
+
+    Raises:
+        UnsupportedFrame: `frame` is not a table.
+    """
+    with engine_for_native(frame) as engine, store.stage(table, as_of) as staging:
+        rows = engine.write_parquet(engine.from_native(frame), staging.path_for(), sort_by=())
+        with staging.files()[0].open("rb") as file:
+            schema = pq.read_schema(file)
+        manifest = Manifest(kind="frame", row_counts={ROWS: rows}, run_id=run_id)
+        return staging.promote(manifest), schema
+
+
 def publish(
     store: Store,
     engine: Engine,
@@ -85,10 +103,12 @@ def publish(
     """
     with store.stage(table, as_of) as staging:
         staged = _write(engine, staging, contract, {ROWS: frame, **(parts or {})})
-        outcomes = [
-            *_contract_outcomes(staged, contract, as_of),
-            *(rules(staged) if callable(rules) else rules),
-        ]
+        outcomes = _by_name(
+            [
+                *_contract_outcomes(staged, contract, as_of),
+                *(rules(staged) if callable(rules) else rules),
+            ]
+        )
         if any(outcome.blocking and not outcome.passed for outcome in outcomes):
             raise ValidationFailed(table=table, as_of=str(as_of or "all"), outcomes=outcomes)
         manifest = Manifest(
@@ -129,3 +149,26 @@ def _contract_outcomes(
 
 def _contract_of(contract: TableContract, part: str) -> TableContract:
     return contract if part == ROWS else contract.parts[part]
+
+
+def _by_name(outcomes: Sequence[CheckOutcome]) -> list[CheckOutcome]:
+    """One outcome per name: where a rule has the name of a contract's check, both must pass."""
+    merged: dict[str, CheckOutcome] = {}
+    for outcome in outcomes:
+        earlier = merged.get(outcome.name)
+        merged[outcome.name] = outcome if earlier is None else _both(earlier, outcome)
+    return list(merged.values())
+
+
+def _both(first: CheckOutcome, second: CheckOutcome) -> CheckOutcome:
+    worst = first if not first.passed and (second.passed or first.blocking) else second
+    return worst.model_copy(
+        update={
+            "passed": first.passed and second.passed,
+            "blocking": any(one.blocking for one in (first, second) if one.passed == worst.passed),
+            "observed": f"{first.observed}; {second.observed}",
+            "expected": f"{first.expected}; {second.expected}",
+            "n_failed": first.n_failed + second.n_failed,
+            "sample": (*first.sample, *second.sample),
+        }
+    )

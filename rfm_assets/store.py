@@ -42,7 +42,7 @@ _POINTER = "CURRENT"
 _MANIFEST = "manifest.json"
 _PROMOTED = "PROMOTED"
 _WITHOUT_DATE = "as_of=all"
-_TABLE_NAME = re.compile(r"[a-z][a-z0-9_]*", re.ASCII)
+_TABLE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_]*", re.ASCII)
 _VERSION = re.compile(r"\d{8}T\d{12}Z-[0-9a-f]{8}", re.ASCII)
 _VERSION_TIME = "%Y%m%dT%H%M%S%f"
 
@@ -308,7 +308,7 @@ def table_name(parts: Sequence[str]) -> str:
     """The table under which an asset key is stored: its parts joined by two underscores.
 
     Raises:
-        InvalidTableName: A part is not a plain lower-case name, or has two underscores itself,
+        InvalidTableName: A part is not a plain name, or has two underscores itself,
             so that two assets could share one table.
     """
     for part in parts:

@@ -1,0 +1,51 @@
+"""Dagster resources that say where tables are stored and what computes them.
+
+They only open what the package below them offers: no asset logic, no secrets.
+"""
+
+import dagster as dg
+from pydantic import Field
+
+from rfm_assets.engine import Engine, EngineName, open_engine
+from rfm_assets.store import Store
+
+
+class StoreResource(dg.ConfigurableResource):
+    """The place where every table's snapshots are kept."""
+
+    root: str = Field(
+        description="Folder or bucket URL of the store, such as data/store or s3://bucket/rfm."
+    )
+
+    def get_store(self) -> Store:
+        """The store at `root`."""
+        return Store(self.root)
+
+
+class EngineResource(dg.ConfigurableResource):
+    """What reads, computes and writes tables. Open one engine per partition."""
+
+    engine: EngineName = Field(
+        default="duckdb",
+        description="Engine that computes tables: duckdb (out of core) or polars (in memory).",
+    )
+    memory_limit: str = Field(
+        default="1GB",
+        description="Memory after which DuckDB spills to disk, with its unit, such as 1GB.",
+    )
+    threads: int | None = Field(
+        default=None, ge=1, description="Threads of DuckDB; every core where it is not given."
+    )
+    spill_dir: str | None = Field(
+        default=None,
+        description="Folder for spilled data; the system's temporary folder where not given.",
+    )
+
+    def yield_engine(self) -> Engine:
+        """A new engine. Use it as a context manager, so that what it holds is freed."""
+        return open_engine(
+            self.engine,
+            memory_limit=self.memory_limit,
+            threads=self.threads,
+            spill_dir=self.spill_dir,
+        )

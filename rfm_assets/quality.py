@@ -1,0 +1,264 @@
+"""Rules about a whole table rather than one column: rates, volumes, shares, totals.
+
+Each is a pure function from numbers that its caller has computed to a worded outcome. How those
+numbers are computed is the domain's business; constraints of single columns are in `schemas.py`.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import date
+
+from pydantic import Field, model_validator
+
+from rfm_assets.domain.config import ConfigModel
+from rfm_assets.errors import InvalidConfig
+from rfm_assets.validation import SAMPLE_ROWS, CheckOutcome
+
+TRANSACTION_RULES = ("rows_reconcile", "reject_rate", "volume", "freshness")
+SEGMENT_RULES = ("customers_reconcile", "money_reconciles", "largest_segment", "drift")
+MOVEMENT_RULES = ("customers_reconcile",)
+LIST_RULES = ("no_suppressed_customer", "suppression_current", "stages_reconcile")
+
+
+class TransactionChecks(ConfigModel):
+    """When transactions are suspicious, and when they are too bad to use."""
+
+    warn_reject_rate: float = Field(
+        default=0.05,
+        ge=0,
+        le=1,
+        description="Share of rows set aside (0..1) above which a run warns.",
+    )
+    block_reject_rate: float = Field(
+        default=0.5,
+        ge=0,
+        le=1,
+        description="Share of rows set aside (0..1) above which nothing is published.",
+    )
+    max_volume_fall: float = Field(
+        default=0.5,
+        ge=0,
+        le=1,
+        description=(
+            "Share (0..1) by which the number of kept rows may fall since the last run before "
+            "nothing is published; 1 allows any fall but that to no rows."
+        ),
+    )
+    max_age_days: int | None = Field(
+        default=14,
+        ge=1,
+        le=36_500,
+        description="Age of the newest row in days above which a run warns; null never warns.",
+    )
+
+    @model_validator(mode="after")
+    def _warn_before_blocking(self) -> "TransactionChecks":
+        _ordered("warn_reject_rate", self.warn_reject_rate, self.block_reject_rate)
+        return self
+
+
+class SegmentChecks(ConfigModel):
+    """When a distribution of segments is suspicious, and when it must not be used."""
+
+    warn_largest_share: float = Field(
+        default=0.8,
+        gt=0,
+        le=1,
+        description="Share of customers (0..1) in the largest segment above which a run warns.",
+    )
+    warn_drift: float = Field(
+        default=0.1,
+        ge=0,
+        le=100,
+        description="Population stability index against the last snapshot above which a run warns.",
+    )
+    block_drift: float = Field(
+        default=1.0,
+        ge=0,
+        le=100,
+        description=(
+            "Population stability index against the last snapshot above which nothing is published."
+        ),
+    )
+
+    @model_validator(mode="after")
+    def _warn_before_blocking(self) -> "SegmentChecks":
+        _ordered("warn_drift", self.warn_drift, self.block_drift)
+        return self
+
+
+def reject_rate(
+    *, rows_in: int, by_reason: Mapping[str, int], checks: TransactionChecks
+) -> CheckOutcome:
+    """The share of rows set aside; warns, and blocks past `block_reject_rate`."""
+    rejected = sum(by_reason.values())
+    rate = rejected / rows_in if rows_in else 0.0
+    reasons = ", ".join(f"{reason} {n:,}" for reason, n in _largest_first(by_reason) if n)
+    return CheckOutcome(
+        name="reject_rate",
+        passed=rate <= checks.warn_reject_rate,
+        blocking=rate > checks.block_reject_rate,
+        observed=f"{rejected:,} of {rows_in:,} rows set aside, {rate:.1%}"
+        + (f" ({reasons})" if reasons else ""),
+        expected=f"at most {checks.warn_reject_rate:.1%}; past {checks.block_reject_rate:.1%} "
+        "nothing is published",
+        next_step="Look at transaction_data_rejects, where each row stands with its reason. If "
+        "the rows are rightly set aside, raise `checks.warn_reject_rate`.",
+        n_failed=rejected,
+    )
+
+
+def volume(*, rows: int, rows_before: int | None, checks: TransactionChecks) -> CheckOutcome:
+    """The number of kept rows against the last run's; no rows, or too deep a fall, blocks."""
+    floor = 1
+    expected = "at least one row"
+    if rows_before is not None:
+        # Rounded before the ceiling, so that 10 rows less 90 % are 1 row and not 1.0000000002.
+        floor = max(1, -int(-round(rows_before * (1 - checks.max_volume_fall), 6) // 1))
+        expected = f"at least {floor:,} rows, {checks.max_volume_fall:.0%} below the last run's"
+    before = "no run before" if rows_before is None else f"{rows_before:,} in the last run"
+    return CheckOutcome(
+        name="volume",
+        passed=rows >= floor,
+        blocking=True,
+        observed=f"{rows:,} rows, {before}",
+        expected=expected,
+        next_step="Look whether the source is complete. If the fall is real, raise "
+        "`checks.max_volume_fall` for one run.",
+    )
+
+
+def freshness(*, newest: date | None, today: date, checks: TransactionChecks) -> CheckOutcome:
+    """The age of the newest transaction on `today`, the business day of the run; warns."""
+    age = None if newest is None else (today - newest).days
+    limit = checks.max_age_days
+    return CheckOutcome(
+        name="freshness",
+        passed=limit is None or (age is not None and age <= limit),
+        blocking=False,
+        observed="no row" if age is None else f"newest row of {newest}, {age:,} days old",
+        expected="any age" if limit is None else f"at most {limit:,} days",
+        next_step="Look whether the source is still being filled. For data that stands still, "
+        "set `checks.max_age_days: null`.",
+    )
+
+
+def largest_segment(*, customers: Mapping[str, int], checks: SegmentChecks) -> CheckOutcome:
+    """The share of the largest segment, from customers per segment; warns."""
+    total = sum(customers.values())
+    name, most = _largest_first(customers)[0] if total else ("no segment", 0)
+    share = most / total if total else 0.0
+    return CheckOutcome(
+        name="largest_segment",
+        passed=share <= checks.warn_largest_share,
+        blocking=False,
+        observed=f"{name} with {most:,} of {total:,} customers, {share:.1%}",
+        expected=f"at most {checks.warn_largest_share:.1%} in one segment",
+        next_step="Look at the cut points: where most customers are alike, try fewer bins, "
+        "custom thresholds or a longer `analysis_period_days`.",
+    )
+
+
+def drift(*, index: float | None, since: date | None, checks: SegmentChecks) -> CheckOutcome:
+    """The population stability index against the snapshot of `since`; warns, then blocks.
+
+    `index` is None where there is no snapshot to compare with.
+    """
+    return CheckOutcome(
+        name="drift",
+        passed=index is None or index <= checks.warn_drift,
+        blocking=index is not None and index > checks.block_drift,
+        observed="no snapshot before"
+        if index is None
+        else f"population stability index {index:.3f} since {since}",
+        expected=f"at most {checks.warn_drift:g}; past {checks.block_drift:g} nothing is published",
+        next_step="Look at segment_movement for who moved. If the source or the configuration "
+        "changed on purpose, raise `checks.block_drift` for one run.",
+    )
+
+
+def reconciles(
+    name: str, *, whole: tuple[str, int], parts: Mapping[str, int], decimals: int = 0
+) -> CheckOutcome:
+    """Whether the parts add up to the whole exactly; blocks.
+
+    Args:
+        name: Of the check, such as `stages_reconcile`.
+        whole: What is divided and how much it is, in whole units.
+        parts: What it is divided into.
+        decimals: Digits of the unit behind the point, such as 4 for ten-thousandths.
+    """
+    what, amount = whole
+    total = sum(parts.values())
+    summands = " + ".join(f"{part} {_scaled(n, decimals)}" for part, n in parts.items())
+    return CheckOutcome(
+        name=name,
+        passed=total == amount,
+        blocking=True,
+        observed=f"{summands} = {_scaled(total, decimals)}",
+        expected=f"{what} {_scaled(amount, decimals)}",
+        next_step=f"{_scaled(abs(amount - total), decimals)} are counted twice or not at all. "
+        "This is a defect of the computation: keep the input and report it.",
+        n_failed=abs(amount - total) if decimals == 0 else 0,
+    )
+
+
+def no_suppressed_customer(*, on_list: Sequence[str], n_suppressed: int) -> CheckOutcome:
+    """Whether nobody on the list is suppressed; blocks.
+
+    Args:
+        on_list: Suppressed customers found on the list, at best sorted.
+        n_suppressed: How many customers are suppressed in all.
+    """
+    sample = tuple(on_list[:SAMPLE_ROWS])
+    shown = f" (for example {', '.join(sample)})" if sample else ""
+    return CheckOutcome(
+        name="no_suppressed_customer",
+        passed=not on_list,
+        blocking=True,
+        observed=f"{len(on_list):,} of {n_suppressed:,} suppressed customers on the list{shown}",
+        expected="none",
+        next_step="Materialise the suppression list first, then this list for the same date.",
+        n_failed=len(on_list),
+        sample=sample,
+    )
+
+
+def suppression_current(
+    *, suppression_as_of: date | None, as_of: date, max_age_days: int
+) -> CheckOutcome:
+    """Whether the suppression list is recent enough to send by; blocks.
+
+    `suppression_as_of` is None where there is none: unknown is not empty.
+    """
+    age = None if suppression_as_of is None else (as_of - suppression_as_of).days
+    return CheckOutcome(
+        name="suppression_current",
+        passed=age is not None and 0 <= age <= max_age_days,
+        blocking=True,
+        observed="no suppression list"
+        if age is None
+        else f"suppression list of {suppression_as_of}, {age:,} days before {as_of}",
+        expected=f"one of at most {max_age_days:,} days before {as_of}",
+        next_step="Materialise the suppression list for this date, then this list.",
+    )
+
+
+def _ordered(key: str, warn: float, block: float) -> None:
+    if warn > block:
+        raise InvalidConfig(
+            key=key,
+            value=warn,
+            reason=f"is above the limit {block:g} at which nothing is published",
+            fix="Warn at or below the limit that blocks.",
+        )
+
+
+def _largest_first(counts: Mapping[str, int]) -> list[tuple[str, int]]:
+    return sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+
+
+def _scaled(units: int, decimals: int) -> str:
+    # By integers: a sum of money has more digits than a float holds.
+    whole, rest = divmod(abs(units), 10**decimals)
+    sign = "-" if units < 0 else ""
+    return f"{sign}{whole:,}.{rest:0{decimals}d}" if decimals else f"{sign}{whole:,}"
