@@ -4,6 +4,8 @@ Strictness of the YAML is in `strict_yaml.py`. What a component computes belongs
 in the component, but in `domain/`.
 """
 
+import hashlib
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from typing import Annotated, Any, Self, TypeAlias
@@ -56,9 +58,14 @@ class AssetOptions(ConfigModel):
         description="Asset key; slashes separate its parts",
         examples=["crm/customer_segments"],
     )
-    description: str | None = Field(default=None, description="What the table holds, as Markdown")
+    description: str | None = Field(
+        default=None, description="What the table holds, as Markdown"
+    )
     group_name: str | None = Field(
-        default=None, pattern=r"^\w+$", description="Group that the asset graph draws it in"
+        default=None,
+        pattern=r"^\w+$",
+        description="Group that the asset graph draws it in",
+        examples=["crm"],
     )
     owners: list[str] = Field(
         default=[],
@@ -71,25 +78,35 @@ class AssetOptions(ConfigModel):
     )
     metadata: dict[str, JsonValue] = Field(default={}, description="Further metadata")
     code_version: str | None = Field(
-        default=None, description="Version of what computes it; a new one marks it as stale"
+        default=None,
+        description="Version of what computes it; a new one marks it as stale",
     )
     deps: list[str] = Field(
         default=[], description="Further assets that must be computed before it"
     )
-    automation_condition: Annotated[dg.AutomationCondition, FromTemplate()] | None = Field(
-        default=None,
-        description="When Dagster computes it by itself, beside the weekly schedule; a template",
-        examples=["{{ dg.AutomationCondition.eager() }}"],
+    automation_condition: Annotated[dg.AutomationCondition, FromTemplate()] | None = (
+        Field(
+            default=None,
+            description="When Dagster computes it by itself, beside the weekly schedule",
+            examples=["{{ dg.AutomationCondition.eager() }}"],
+        )
     )
     freshness_policy: Annotated[dg.FreshnessPolicy, FromTemplate()] | None = Field(
-        default=None, description="When it counts as stale, in place of the weekly refresh's; a template"
+        default=None,
+        description="When it counts as stale, in place of the weekly refresh's policy",
+        examples=[
+            "{{ dg.FreshnessPolicy.cron('0 9 * * 1', datetime.timedelta(days=1)) }}"
+        ],
     )
 
     @model_validator(mode="after")
     def _dagster_accepts_it(self) -> Self:
         try:
             dg.AssetSpec(
-                self.key or "asset", owners=self.owners, tags=self.tags, kinds=set(self.kinds or ())
+                self.key or "asset",
+                owners=self.owners,
+                tags=self.tags,
+                kinds=set(self.kinds or ()),
             )
         except dg.DagsterError as error:
             raise ValueError(str(error)) from error
@@ -104,10 +121,15 @@ class RfmComponent(StrictComponent):
         description="How the asset stands in Dagster: key, owners, tags, kinds, automation, …",
     )
     asset_name: AssetName | None = Field(
-        default=None, description="Short for `asset: {key: …}`", examples=["customer_segments"]
+        default=None,
+        description="Short for `asset: {key: …}`",
+        examples=["customer_segments"],
     )
     group_name: str | None = Field(
-        default=None, pattern=r"^\w+$", description="Short for `asset: {group_name: …}`"
+        default=None,
+        pattern=r"^\w+$",
+        description="Short for `asset: {group_name: …}`",
+        examples=["crm"],
     )
     description: str | None = Field(
         default=None, description="Short for `asset: {description: …}`"
@@ -131,7 +153,9 @@ class RfmComponent(StrictComponent):
                     fix=f"Keep `asset.{full}` and remove `{short}`.",
                 )
         if self.asset_name is None and self.asset.key is None:
-            message = "the asset has no name. Add `asset_name: …`, or `asset: {key: …}`."
+            message = (
+                "the asset has no name. Add `asset_name: …`, or `asset: {key: …}`."
+            )
             raise ValueError(message)
         return self
 
@@ -139,6 +163,16 @@ class RfmComponent(StrictComponent):
     def key(self) -> dg.AssetKey:
         """The key of the component's (main) asset."""
         return dg.AssetKey.from_user_string(self.asset.key or self.asset_name or "")
+
+    @property
+    def config_hash(self) -> str:
+        """Fingerprint of the settings that decide what the tables hold, 16 hexadecimal digits.
+
+        Names, owners and schedules are left out: changing them does not change a table.
+        """
+        settings = self.model_dump(mode="json", exclude=set(RfmComponent.model_fields))
+        text = json.dumps(settings, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def sibling_key(self, suffix: str) -> dg.AssetKey:
         """The key of a further asset of the component, such as `transaction_data_rejects`."""
@@ -149,15 +183,21 @@ class RfmComponent(StrictComponent):
         """The weekly refresh that this component's asset belongs to, if the project has one."""
         known = {
             refresh.folder: refresh
-            for refresh in context.component_tree.get_all_components(WeeklyRefreshComponent)
+            for refresh in context.component_tree.get_all_components(
+                WeeklyRefreshComponent
+            )
         }
         if self.refresh is not None:
             if self.refresh not in known:
-                raise self.invalid(_no_such_refresh(self.refresh, sorted(known)), "refresh")
+                raise self.invalid(
+                    _no_such_refresh(self.refresh, sorted(known)), "refresh"
+                )
             return known[self.refresh]
         if len(known) > 1:
             named = ", ".join(repr(folder) for folder in sorted(known))
-            message = f"there are {len(known)} weekly refreshes. Say which one: {named}."
+            message = (
+                f"there are {len(known)} weekly refreshes. Say which one: {named}."
+            )
             raise self.invalid(message, "refresh")
         return next(iter(known.values()), None)
 
@@ -181,11 +221,14 @@ class RfmComponent(StrictComponent):
         """
         options, weekly = self.asset, self.weekly(context)
         main = key is None
-        freshness = options.freshness_policy or (weekly.freshness_policy if weekly else None)
+        freshness = options.freshness_policy or (
+            weekly.freshness_policy if weekly else None
+        )
         return dg.AssetSpec(
             key=self.key if key is None else key,
             deps=[*deps, *(dg.AssetKey.from_user_string(dep) for dep in options.deps)],
-            description=(options.description or self.description if main else None) or description,
+            description=(options.description or self.description if main else None)
+            or description,
             group_name=options.group_name or self.group_name or group_name,
             metadata={**(metadata or {}), **options.metadata},
             owners=options.owners,
@@ -197,7 +240,9 @@ class RfmComponent(StrictComponent):
             partitions_def=weekly.partitions_def if weekly and partitioned else None,
         )
 
-    def op_settings(self, context: dg.ComponentLoadContext, *, partitioned: bool = True) -> dict[str, Any]:
+    def op_settings(
+        self, context: dg.ComponentLoadContext, *, partitioned: bool = True
+    ) -> dict[str, Any]:
         """Arguments for `dg.multi_asset` that follow from the weeks.
 
         The backfill policy, and without partitions the run configuration that asks for `as_of`.
@@ -207,7 +252,9 @@ class RfmComponent(StrictComponent):
             return {}
         if weekly is not None:
             return {"backfill_policy": weekly.backfill_policy}
-        as_of = dg.Field(str, description="Date the table describes, such as 2025-01-06")
+        as_of = dg.Field(
+            str, description="Date the table describes, such as 2025-01-06"
+        )
         return {"config_schema": {"as_of": as_of}}
 
     @staticmethod
@@ -224,10 +271,19 @@ class RfmComponent(StrictComponent):
                 return [(None, date.fromisoformat(text))]
             except ValueError as error:
                 raise InvalidConfig(
-                    key="as_of", value=text, reason="is no date", fix="Write one as 2025-01-06."
+                    key="as_of",
+                    value=text,
+                    reason="is no date",
+                    fix="Write one as 2025-01-06.",
                 ) from error
-        windows = [(key, weeks.time_window_for_partition_key(key)) for key in context.partition_keys]
-        return [(key, window.end.date()) for key, window in sorted(windows, key=lambda w: w[1].start)]
+        windows = [
+            (key, weeks.time_window_for_partition_key(key))
+            for key in context.partition_keys
+        ]
+        return [
+            (key, window.end.date())
+            for key, window in sorted(windows, key=lambda w: w[1].start)
+        ]
 
 
 def _no_such_refresh(given: str, known: Sequence[str]) -> str:

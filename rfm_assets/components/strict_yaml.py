@@ -31,7 +31,13 @@ from pydantic import (
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
-from rfm_assets.components.yaml_problems import line_at, problem_of, problems_of, written
+from rfm_assets.components.scaffolding import scaffolder_for
+from rfm_assets.components.yaml_problems import (
+    line_at,
+    problem_of,
+    problems_of,
+    written,
+)
 from rfm_assets.components.yaml_schema import yaml_schema
 from rfm_assets.components.yaml_templates import Rendered, render
 from rfm_assets.domain.config import ConfigModel
@@ -74,11 +80,18 @@ class Source:
         if tree is None:
             return cls(attributes=attributes)
         loading = context.stash.get(RESOLUTION_CONTEXT_STASH_KEY)
-        path, root = Path(tree.position.filename), getattr(loading, "project_root", None)
+        path, root = (
+            Path(tree.position.filename),
+            getattr(loading, "project_root", None),
+        )
         shown = path.relative_to(root) if root and path.is_relative_to(root) else path
         for part in context.path:
             tree = tree.children.get(part, tree)
-        folder = loading.path.relative_to(loading.defs_module_path).as_posix() if loading else ""
+        folder = (
+            loading.path.relative_to(loading.defs_module_path).as_posix()
+            if loading
+            else ""
+        )
         return cls(shown.as_posix(), folder, tree, attributes)
 
     def problem(self, path: Sequence[str | int], message: str) -> YamlProblem:
@@ -86,12 +99,17 @@ class Source:
 
     def repeated_keys(self) -> list[YamlProblem]:
         """Keys that stand twice in one mapping, of which YAML silently keeps the last."""
-        if self.positions is None or not Path(self.positions.position.filename).is_file():
+        if (
+            self.positions is None
+            or not Path(self.positions.position.filename).is_file()
+        ):
             return []
         text = Path(self.positions.position.filename).read_text(encoding="utf-8")
         span = range(self.positions.position.start.line, _last_line(self.positions) + 1)
         return [
-            YamlProblem(line, key, f"stands twice, first in line {first}. Keep one of them.")
+            YamlProblem(
+                line, key, f"stands twice, first in line {first}. Keep one of them."
+            )
             for document in yaml.compose_all(text, Loader=yaml.SafeLoader)
             for line, key, first in _repeated(document)
             if line in span
@@ -109,6 +127,11 @@ class StrictComponent(ConfigModel, dg.Component, dg.Resolvable):
     """A small configuration that works: what the scaffolder writes, and the reference shows."""
 
     _source: Source = PrivateAttr(default_factory=Source)
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        super().__pydantic_init_subclass__(**kwargs)
+        dg.scaffold_with(scaffolder_for(cls))(cls)
 
     @abstractmethod
     def definitions(self, context: dg.ComponentLoadContext) -> dg.Definitions:
@@ -130,7 +153,9 @@ class StrictComponent(ConfigModel, dg.Component, dg.Resolvable):
 
     def invalid(self, message: str, *path: str | int) -> InvalidYaml:
         """An error about the key at `path`, with its file and line."""
-        return InvalidYaml(file=self._source.file, problems=[self._source.problem(path, message)])
+        return InvalidYaml(
+            file=self._source.file, problems=[self._source.problem(path, message)]
+        )
 
     @property
     def folder(self) -> str:
@@ -142,7 +167,9 @@ class StrictComponent(ConfigModel, dg.Component, dg.Resolvable):
         return _attributes_of(cls)
 
     @classmethod
-    def load(cls, attributes: BaseModel | None, context: dg.ComponentLoadContext) -> Self:
+    def load(
+        cls, attributes: BaseModel | None, context: dg.ComponentLoadContext
+    ) -> Self:
         # Dagster constructs a component without attributes directly, which would lose the place.
         loaded = super().load(attributes or cls.model()(), context)
         return loaded
@@ -211,12 +238,19 @@ def _validated(component: type[C], rendered: Rendered) -> C:
 
 
 def _placed(error: RfmError, source: Source) -> InvalidYaml:
-    problem = problem_of(error, attributes=source.attributes, positions=source.positions)
+    problem = problem_of(
+        error, attributes=source.attributes, positions=source.positions
+    )
     return InvalidYaml(file=source.file, problems=[problem])
 
 
 def _last_line(tree: SourcePositionTree) -> int:
-    return max([tree.position.end.line, *(_last_line(child) for child in tree.children.values())])
+    return max(
+        [
+            tree.position.end.line,
+            *(_last_line(child) for child in tree.children.values()),
+        ]
+    )
 
 
 def _repeated(node: yaml.Node | None) -> Iterator[tuple[int, str, int]]:

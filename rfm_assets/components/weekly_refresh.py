@@ -25,7 +25,11 @@ DAYS: tuple[Day, ...] = get_args(Day)
 def _known_time_zone(name: str) -> str:
     if name not in available_timezones():
         nearest = did_you_mean(name, sorted(available_timezones())).split(" Allowed")[0]
-        hint = nearest if nearest.startswith("Did") else "Write a name such as 'Europe/Berlin'."
+        hint = (
+            nearest
+            if nearest.startswith("Did")
+            else "Write a name such as 'Europe/Berlin'."
+        )
         message = f"time_zone {name!r} is not in the IANA time zone database. {hint}"
         raise ValueError(message)
     return name
@@ -50,7 +54,10 @@ class WeeklyRefreshComponent(StrictComponent):
     the day after its last. The schedule asks for the last week that has ended.
     """
 
-    example: ClassVar[dict[str, Any]] = {"start_date": "2025-01-06", "time_zone": "Europe/Berlin"}
+    example: ClassVar[dict[str, Any]] = {
+        "start_date": "2025-01-06",
+        "time_zone": "Europe/Berlin",
+    }
 
     start_date: date = Field(
         description="First day of the first week; earlier weeks have no partition",
@@ -71,12 +78,14 @@ class WeeklyRefreshComponent(StrictComponent):
         examples=["0 6 * * 1"],
     )
     schedule_status: Literal["running", "stopped"] = Field(
-        default="running", description="Whether the schedule runs as soon as the project is served"
+        default="running",
+        description="Whether the schedule runs as soon as the project is served",
     )
     job_name: str = Field(
         default="weekly_refresh",
         pattern=r"^[A-Za-z][A-Za-z0-9_]*$",
         description="Name of the job; its schedule is called the same with `_schedule` behind",
+        examples=["weekly_refresh"],
     )
     selection: str | None = Field(
         default=None,
@@ -117,7 +126,8 @@ class WeeklyRefreshComponent(StrictComponent):
         return dg.WeeklyPartitionsDefinition(
             start_date=self.start_date.isoformat(),
             timezone=self.time_zone,
-            day_offset=(DAYS.index(self.day_of_week) + 1) % 7,  # Dagster counts from Sunday
+            day_offset=(DAYS.index(self.day_of_week) + 1)
+            % 7,  # Dagster counts from Sunday
         )
 
     @property
@@ -162,7 +172,9 @@ class WeeklyRefreshComponent(StrictComponent):
         weeks = self.partitions_def
         day = (DAYS.index(self.day_of_week) + 1) % 7
 
-        def last_week(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+        def last_week(
+            context: dg.ScheduleEvaluationContext,
+        ) -> dg.RunRequest | dg.SkipReason:
             tick: datetime = context.scheduled_execution_time
             ended = weeks.get_partition_keys(current_time=tick)
             if not ended:
@@ -170,7 +182,8 @@ class WeeklyRefreshComponent(StrictComponent):
                     f"No week has ended yet: the first one starts on {self.start_date}."
                 )
             return dg.RunRequest(
-                partition_key=ended[-1], tags={"as_of": self.as_of(ended[-1]).isoformat()}
+                partition_key=ended[-1],
+                tags={"as_of": self.as_of(ended[-1]).isoformat()},
             )
 
         return dg.ScheduleDefinition(

@@ -22,11 +22,11 @@ _BOUNDS = {
     "exclusiveMinimum": "above {}",
     "maximum": "at most {}",
     "exclusiveMaximum": "below {}",
-    "minLength": "at least {} characters",
-    "maxLength": "at most {} characters",
-    "minItems": "at least {} entries",
-    "maxItems": "at most {} entries",
-    "minProperties": "at least {} entries",
+    "minLength": "{} or more characters",
+    "maxLength": "up to {} characters",
+    "minItems": "{} or more entries",
+    "maxItems": "up to {} entries",
+    "minProperties": "{} or more entries",
     "pattern": "matching {}",
 }
 _NUMBER_BOUNDS = ("minimum", "exclusiveMinimum", "maximum", "exclusiveMaximum")
@@ -64,7 +64,11 @@ def _inlined(node: Any, definitions: Mapping[str, Any]) -> Any:
             target = definitions[str(node["$ref"]).rsplit("/", 1)[-1]]
             rest = {key: value for key, value in node.items() if key != "$ref"}
             return _inlined({**target, **rest}, definitions)
-        return {key: _inlined(value, definitions) for key, value in node.items() if key != "$defs"}
+        return {
+            key: _inlined(value, definitions)
+            for key, value in node.items()
+            if key != "$defs"
+        }
     if isinstance(node, list):
         return [_inlined(item, definitions) for item in node]
     return node
@@ -85,7 +89,11 @@ def _with_templates(node: Schema, *, top: bool = False) -> dict[str, Any]:
     if node.get("format") == "date":
         strict["pattern"] = DATE_PATTERN
     strict = _dispatched(strict)
-    if top or strict.get("type") == "string" and not {"enum", "const", "pattern"} & set(strict):
+    if (
+        top
+        or strict.get("type") == "string"
+        and not {"enum", "const", "pattern"} & set(strict)
+    ):
         return strict
     outer = {key: strict.pop(key) for key in _ANNOTATIONS if key in strict}
     if "examples" not in outer and outer.get("default") is not None:
@@ -95,12 +103,18 @@ def _with_templates(node: Schema, *, top: bool = False) -> dict[str, Any]:
     # Bounds of numbers hold for numbers alone, so they may stay in sight beside the condition.
     outer |= {key: strict.pop(key) for key in _NUMBER_BOUNDS if key in strict}
     kinds = strict.get("type", [])
-    outer["type"] = [*dict.fromkeys([*([kinds] if isinstance(kinds, str) else kinds), "string"])]
+    outer["type"] = [
+        *dict.fromkeys([*([kinds] if isinstance(kinds, str) else kinds), "string"])
+    ]
     if len(outer["type"]) == 1 or not kinds:
         outer.pop("type")
     elif set(outer["type"]) == set(kinds):
         strict.pop("type")
-    return {**outer, "if": {"type": "string", "pattern": TEMPLATE_PATTERN}, "else": strict}
+    return {
+        **outer,
+        "if": {"type": "string", "pattern": TEMPLATE_PATTERN},
+        "else": strict,
+    }
 
 
 def _dispatched(node: dict[str, Any]) -> dict[str, Any]:
@@ -112,15 +126,24 @@ def _dispatched(node: dict[str, Any]) -> dict[str, Any]:
     if key is None:
         return node
     alternatives = list(variants({key: node[key]}))
-    rest = {name: value for name, value in node.items() if name not in {key, "discriminator"}}
-    tagged = next((part for part in [node, *node[key]] if "discriminator" in part), None)
+    rest = {
+        name: value
+        for name, value in node.items()
+        if name not in {key, "discriminator"}
+    }
+    tagged = next(
+        (part for part in [node, *node[key]] if "discriminator" in part), None
+    )
     nullable = any(variant.get("type") == "null" for variant in node[key])
     if tagged and (tagged is node or nullable and len(node[key]) == 2):
         by_tag = _by_tag(str(tagged["discriminator"]["propertyName"]), alternatives)
         return {**rest, **by_tag, "type": ["object", "null"] if nullable else "object"}
     types = [_type_of(alternative) for alternative in alternatives]
     if None in types or len(set(types)) < len(types):
-        return {**rest, key: [_with_templates(variant, top=True) for variant in node[key]]}
+        return {
+            **rest,
+            key: [_with_templates(variant, top=True) for variant in node[key]],
+        }
     strict = [_with_templates(alternative, top=True) for alternative in alternatives]
     if len(strict) == 1 and "enum" not in strict[0]:
         return {**rest, **strict[0], "type": [*types, "null"]}
@@ -128,11 +151,17 @@ def _dispatched(node: dict[str, Any]) -> dict[str, Any]:
         {"if": {"type": kind}, "then": alternative}
         for kind, alternative in zip(types, strict, strict=True)
     ]
-    return {**rest, "type": [*types, *(["null"] if nullable else [])], "allOf": conditions}
+    return {
+        **rest,
+        "type": [*types, *(["null"] if nullable else [])],
+        "allOf": conditions,
+    }
 
 
 def _by_tag(tag: str, alternatives: Sequence[Schema]) -> dict[str, Any]:
-    values = [choices_of([alternative["properties"][tag]]) for alternative in alternatives]
+    values = [
+        choices_of([alternative["properties"][tag]]) for alternative in alternatives
+    ]
     conditions = [
         {
             "if": {"properties": {tag: {"enum": value}}, "required": [tag]},
@@ -147,7 +176,11 @@ def _by_tag(tag: str, alternatives: Sequence[Schema]) -> dict[str, Any]:
 def _type_of(node: Schema) -> str | None:
     if "enum" in node or "const" in node:
         kinds = {type(choice) for choice in choices_of([node])}
-        return {str: "string", int: "integer", bool: "boolean"}.get(kinds.pop()) if len(kinds) == 1 else None
+        return (
+            {str: "string", int: "integer", bool: "boolean"}.get(kinds.pop())
+            if len(kinds) == 1
+            else None
+        )
     return node.get("type")
 
 
@@ -179,7 +212,11 @@ def nodes_at(schema: Schema, path: Sequence[str | int]) -> list[Schema]:
 
 def _branch_names(node: Schema) -> list[Any]:
     """How pydantic may call this alternative in a location: by its class or by its tag."""
-    tags = [choice for child in node.get("properties", {}).values() for choice in choices_of([child])]
+    tags = [
+        choice
+        for child in node.get("properties", {}).values()
+        for choice in choices_of([child])
+    ]
     return [node.get("title"), *tags]
 
 
@@ -194,7 +231,9 @@ def _child(node: Schema, part: str | int) -> Schema | None:
 
 def keys_of(nodes: Sequence[Schema]) -> list[str]:
     """The keys that a mapping at these nodes may have, in the order of their declaration."""
-    return list(dict.fromkeys(key for node in nodes for key in node.get("properties", {})))
+    return list(
+        dict.fromkeys(key for node in nodes for key in node.get("properties", {}))
+    )
 
 
 def choices_of(nodes: Sequence[Schema]) -> list[Any]:
@@ -202,13 +241,22 @@ def choices_of(nodes: Sequence[Schema]) -> list[Any]:
     return [
         choice
         for node in nodes
-        for choice in (node["enum"] if "enum" in node else [node["const"]] if "const" in node else [])
+        for choice in (
+            node["enum"]
+            if "enum" in node
+            else [node["const"]]
+            if "const" in node
+            else []
+        )
     ]
 
 
 def in_words(node: Schema) -> str:
     """What a value may be, in words: `a whole number, at least 1`."""
-    return " or ".join(dict.fromkeys(_in_words(variant) for variant in variants(node))) or "anything"
+    return (
+        " or ".join(dict.fromkeys(_in_words(variant) for variant in variants(node)))
+        or "anything"
+    )
 
 
 def _in_words(node: Schema) -> str:
@@ -217,6 +265,8 @@ def _in_words(node: Schema) -> str:
         return ", ".join(repr(choice) for choice in choices)
     if node.get("format") == "date":
         return "a date such as 2025-01-06"
+    if node.get("pattern") == TEMPLATE_PATTERN:
+        return "a template"
     noun = _NOUNS.get(str(node.get("type")), "anything")
     if node.get("type") == "array" and isinstance(node.get("items"), Mapping):
         noun = f"a list, each entry {in_words(node['items'])}"
