@@ -14,7 +14,13 @@ from dagster.components import Scaffolder, ScaffoldRequest
 from dagster_shared.yaml_utils import dump_run_config_yaml
 from pydantic import BaseModel, ConfigDict, create_model
 
-from rfm_assets.components.yaml_schema import Schema, choices_of, field_schema, in_words, variants
+from rfm_assets.components.yaml_schema import (
+    Schema,
+    choices_of,
+    field_schema,
+    in_words,
+    variants,
+)
 
 if TYPE_CHECKING:
     from rfm_assets.components.strict_yaml import StrictComponent
@@ -41,12 +47,16 @@ class ComponentScaffolder(Scaffolder[BaseModel]):
             for name, node in field_schema(cls.component)["properties"].items()
         }
         return create_model(
-            f"{cls.component.__name__}Params", __config__=ConfigDict(extra="forbid"), **fields
+            f"{cls.component.__name__}Params",
+            __config__=ConfigDict(extra="forbid"),
+            **fields,
         )
 
     def scaffold(self, request: ScaffoldRequest[BaseModel]) -> None:
         given = request.params.model_dump(exclude_none=True)
-        attributes = scaffolded_attributes(self.component, request.target_path.name, given)
+        attributes = scaffolded_attributes(
+            self.component, request.target_path.name, given
+        )
         try:
             self.component.from_attributes_dict(attributes=attributes)
         except Exception:
@@ -66,7 +76,11 @@ class ComponentScaffolder(Scaffolder[BaseModel]):
 
 def scaffolder_for(component: type["StrictComponent"]) -> type[ComponentScaffolder]:
     """The scaffolder of one component type; Dagster asks the class, so each type needs its own."""
-    return type(f"{component.__name__}Scaffolder", (ComponentScaffolder,), {"component": component})
+    return type(
+        f"{component.__name__}Scaffolder",
+        (ComponentScaffolder,),
+        {"component": component},
+    )
 
 
 def scaffolded_attributes(
@@ -109,13 +123,20 @@ def example_yaml(component: type["StrictComponent"]) -> str:
 
 
 def _summary(component: type) -> str:
-    return (inspect.getdoc(component) or component.__name__).split("\n\n")[0].replace("\n", " ")
+    return (
+        (inspect.getdoc(component) or component.__name__)
+        .split("\n\n")[0]
+        .replace("\n", " ")
+    )
 
 
 def _about(node: Schema) -> str:
     words = in_words(node) if not _properties(node) else ""
     description = str(node.get("description", "")).rstrip(".")
-    return ". ".join(part[:1].upper() + part[1:] for part in (description, words) if part) + "."
+    return (
+        ". ".join(part[:1].upper() + part[1:] for part in (description, words) if part)
+        + "."
+    )
 
 
 def _comment(text: str) -> Iterator[str]:
@@ -161,13 +182,16 @@ def sample(node: Schema) -> Any:
     properties = first.get("properties", {})
     plain = {"integer": first.get("minimum", 1), "number": first.get("minimum", 1.0)}
     plain |= {"boolean": False, "array": [], "string": "text"}
-    plain["object"] = {name: sample(properties[name]) for name in first.get("required", [])}
+    plain["object"] = {
+        name: sample(properties[name]) for name in first.get("required", [])
+    }
     return plain.get(str(first.get("type")))
 
 
 def _value_lines(name: str, value: Any) -> list[str]:
-    return dump_run_config_yaml({name: value}, sort_keys=False).rstrip("
-").splitlines()
+    return (
+        dump_run_config_yaml({name: value}, sort_keys=False).rstrip("\n").splitlines()
+    )
 
 
 def _python_type(node: Schema) -> Any:
