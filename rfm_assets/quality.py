@@ -16,7 +16,22 @@ from rfm_assets.validation import SAMPLE_ROWS, CheckOutcome
 TRANSACTION_RULES = ("rows_reconcile", "reject_rate", "volume", "freshness")
 SEGMENT_RULES = ("customers_reconcile", "money_reconciles", "largest_segment", "drift")
 MOVEMENT_RULES = ("customers_reconcile",)
-LIST_RULES = ("no_suppressed_customer", "suppression_current", "stages_reconcile")
+LIST_RULES = ("no_suppressed_customer", "stages_reconcile")
+
+DESCRIPTIONS: Mapping[str, str] = {
+    "rows_reconcile": "Blocks. Rows read = rows kept + rows set aside + rows dropped by policy.",
+    "reject_rate": "Blocks past a declared share of rows set aside; warns before.",
+    "volume": "Blocks when nothing is left, or far fewer rows than in the last run.",
+    "freshness": "Warns when the newest transaction is old.",
+    "customers_reconcile": "Blocks. Customers seen = customers in the table + customers left out.",
+    "money_reconciles": "Blocks. The customers' spend adds up to that of the transactions.",
+    "largest_segment": "Warns when one segment holds most of the customers.",
+    "drift": "Blocks past a declared shift of the distribution since the last snapshot; warns "
+    "before.",
+    "no_suppressed_customer": "Blocks. Nobody on the list is on a suppression list.",
+    "stages_reconcile": "Blocks. Audience = deliverable customers + customers excluded.",
+}
+"""What each rule asks, for the catalogue; those that can keep a table back begin with Blocks."""
 
 
 class TransactionChecks(ConfigModel):

@@ -8,7 +8,7 @@ which rule is in `constraints.py`; rules that are not about single columns are i
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import narwhals as nw
 from pydantic import BaseModel, ConfigDict
@@ -21,9 +21,7 @@ from rfm_assets.constraints import (
     compile_schema,
 )
 from rfm_assets.domain.frames import Table
-
-if TYPE_CHECKING:
-    from rfm_assets.schemas import TableContract
+from rfm_assets.schemas import TableContract, part_check
 
 AS_OF = "as_of"
 SAMPLE_ROWS = 5
@@ -63,7 +61,7 @@ class _Group:
     n_failed: int = 0
 
 
-def compile_contract(contract: "TableContract") -> CompiledSchema:
+def compile_contract(contract: TableContract) -> CompiledSchema:
     """The rules of a contract, without its parts.
 
     Raises:
@@ -73,7 +71,7 @@ def compile_contract(contract: "TableContract") -> CompiledSchema:
 
 
 def validate(
-    table: Table, contract: "TableContract", *, as_of: date | None = None
+    table: Table, contract: TableContract, *, as_of: date | None = None
 ) -> list[CheckOutcome]:
     """The outcome of every check of `contract`, by its name, in the order of the columns.
 
@@ -114,7 +112,20 @@ def validate(
     return [_outcome(name, group, n_rows, contract) for name, group in groups.items()]
 
 
-def row_order(contract: "TableContract", columns: Sequence[str]) -> list[str]:
+def described_checks(contract: TableContract) -> dict[str, str]:
+    """What each check of a contract asks, in words, by its name; parts included."""
+    compiled = compile_contract(contract)
+    wanted: dict[str, list[str]] = {name: [] for name in contract.check_names}
+    wanted[DEFAULT_GROUP].append("the declared columns, each with its type")
+    for rule in (*compiled.column_rules, *compiled.unique_rules):
+        wanted[rule.group].append(rule.wanted)
+    for part, inner in contract.parts.items():
+        for name, text in described_checks(inner).items():
+            wanted[part_check(part, name)].append(f"in the part {part}: {text}")
+    return {name: "; ".join(texts) for name, texts in wanted.items()}
+
+
+def row_order(contract: TableContract, columns: Sequence[str]) -> list[str]:
     """Columns that order the rows of a table totally: `sort_by`, then whatever breaks its ties."""
     order = list(contract.sort_by)
     identifying = [set(rule.columns) for rule in compile_contract(contract).unique_rules]
@@ -210,12 +221,12 @@ class _Examples:
         ]
 
 
-def _identifying(contract: "TableContract", available: Iterable[str]) -> tuple[str, ...]:
+def _identifying(contract: TableContract, available: Iterable[str]) -> tuple[str, ...]:
     present = set(available)
     return tuple(name for name in contract.key or contract.sort_by if name in present)
 
 
-def _outcome(name: str, group: _Group, n_rows: int, contract: "TableContract") -> CheckOutcome:
+def _outcome(name: str, group: _Group, n_rows: int, contract: TableContract) -> CheckOutcome:
     passed = not group.faults
     sample = tuple(dict.fromkeys(group.sample))[:SAMPLE_ROWS]
     observed = "; ".join(group.faults) or f"{n_rows:,} rows, none at fault"

@@ -11,9 +11,11 @@ from datetime import date
 
 import dagster as dg
 
+from rfm_assets import quality
 from rfm_assets.errors import ValidationFailed
 from rfm_assets.publishing import Publication
-from rfm_assets.validation import CheckOutcome
+from rfm_assets.schemas import TableContract
+from rfm_assets.validation import CheckOutcome, described_checks
 
 Metadata = Mapping[str, dg.MetadataValue | str | int | float]
 
@@ -84,19 +86,25 @@ def run_weeks(
 
 def check_specs(
     asset: dg.AssetKey,
-    named: Iterable[tuple[str, str, bool]],
+    contract: TableContract,
+    rules: Iterable[str],
     partitions_def: dg.PartitionsDefinition | None,
 ) -> list[dg.AssetCheckSpec]:
-    """Specs of (name, description, blocking) checks that `run_weeks` will report on `asset`."""
+    """Specs of the checks that `run_weeks` will report on `asset`.
+
+    Those of the contract, which all block, and the named rules of `quality.py`.
+    """
+    described = {name: f"Blocks. {text}" for name, text in described_checks(contract).items()}
+    described |= {name: quality.DESCRIPTIONS[name] for name in rules}
     return [
         dg.AssetCheckSpec(
             name=name,
             asset=asset,
-            description=description,
-            blocking=blocking,
+            description=text,
+            blocking=text.startswith("Blocks"),
             partitions_def=partitions_def,
         )
-        for name, description, blocking in named
+        for name, text in described.items()
     ]
 
 

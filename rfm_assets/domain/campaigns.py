@@ -17,7 +17,7 @@ from rfm_assets.domain.config import ConfigModel
 from rfm_assets.domain.expressions import Expression, parse
 from rfm_assets.domain.frames import Table, kinds_of
 from rfm_assets.domain.kinds import Kind
-from rfm_assets.errors import ColumnMissing, InvalidConfig, InvalidExpression, UnknownSegment
+from rfm_assets.errors import ColumnMissing, InvalidConfig, InvalidExpression
 
 SUPPRESSION_REASONS: tuple[str, ...] = (
     "legal_hold",
@@ -118,25 +118,6 @@ class CampaignResult:
     excluded: Table
     steps: tuple[WaterfallStep, ...]
     reasons: Mapping[str, int]
-
-
-def resolve_segments(asked: Sequence[str], known: Mapping[str, str], *, key: str) -> list[str]:
-    """The stored names of the segments asked for.
-
-    `known` maps every accepted spelling (name, id, alias) to the stored name; case is ignored.
-    Raises UnknownSegment with the nearest match.
-    """
-    folded = {spelling.casefold(): name for spelling, name in known.items()}
-    names: list[str] = []
-    for word in asked:
-        name = folded.get(word.casefold())
-        if name is None:
-            raise UnknownSegment(
-                segment=word, key=key, known=list(dict.fromkeys(known.values())), spellings=list(known)
-            )
-        if name not in names:
-            names.append(name)
-    return names
 
 
 def campaign_list(
@@ -261,6 +242,17 @@ def suppression_list(
     return once.with_columns(as_of=nw.lit(as_of, dtype=nw.Date)).select(
         "customer_id", "reason", "source", "since", "as_of"
     )
+
+
+def suppressed_members(members: Table, suppression: Sequence[Table]) -> list[str]:
+    """Customers who are on a list and on a suppression list, sorted; there should be none."""
+    found: set[str] = set()
+    for table in suppression:
+        both = members.select("customer_id").join(
+            table.select("customer_id"), on="customer_id", how="inner"
+        )
+        found.update(both.collect()["customer_id"].to_list())
+    return sorted(found)
 
 
 def _eligible() -> nw.Expr:

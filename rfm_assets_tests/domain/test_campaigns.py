@@ -13,11 +13,11 @@ from rfm_assets.domain.campaigns import (
     CampaignResult,
     ConsentRule,
     campaign_list,
-    resolve_segments,
+    suppressed_members,
     suppression_list,
 )
 from rfm_assets.domain.frames import Table
-from rfm_assets.errors import ColumnMissing, InvalidConfig, InvalidExpression, UnknownSegment
+from rfm_assets.errors import ColumnMissing, InvalidConfig, InvalidExpression
 
 AS_OF = date(2026, 3, 2)
 MakeTable = Callable[[dict[str, Any]], Table]
@@ -145,14 +145,12 @@ def test_unknown_columns_name_the_nearest(engine_table: MakeTable) -> None:
         run(engine_table(CUSTOMERS), CampaignConfig(consent=ConsentRule(column="consnt")), [])
 
 
-def test_segments_are_found_by_name_id_and_alias_and_misspelling_is_explained() -> None:
-    known = {"At Risk": "At Risk", "at_risk": "At Risk", "Cant Lose Them": "Cannot Lose Them"}
-    assert resolve_segments(["at_risk", "At risk", "cant lose them"], known, key="segments") == [
-        "At Risk",
-        "Cannot Lose Them",
-    ]
-    with pytest.raises(UnknownSegment, match="segments: 'At Rsk'.*Did you mean 'At Risk'"):
-        resolve_segments(["At Rsk"], known, key="segments")
+def test_members_who_are_suppressed_are_found(engine_table: MakeTable) -> None:
+    members = engine_table({"customer_id": ["a", "b", "c"]})
+    first = engine_table({"customer_id": ["c", "x"]})
+    second = engine_table({"customer_id": ["a"]})
+    assert suppressed_members(members, [first, second]) == ["a", "c"]
+    assert suppressed_members(members, []) == []
 
 
 def test_suppression_keeps_the_strongest_reason_once(engine_table: MakeTable) -> None:
@@ -184,7 +182,7 @@ def test_suppression_list_of_nothing_is_refused() -> None:
         suppression_list(as_of=AS_OF, customers=None, segments=[], entries=None, source="")
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_everyone_in_the_audience_ends_in_exactly_one_place(
     engine_table: MakeTable, data: st.DataObject

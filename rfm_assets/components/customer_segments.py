@@ -1,0 +1,276 @@
+"""`CustomerSegmentationComponent`: recency, frequency, monetary, scores and segments per week."""
+
+from collections.abc import Iterator, Mapping
+from datetime import UTC, date, datetime
+from typing import Any, ClassVar
+
+import dagster as dg
+import narwhals as nw
+import pandera.pandas as pa
+from pydantic import Field
+
+from rfm_assets import quality
+from rfm_assets.components.base import AssetName, RfmComponent
+from rfm_assets.components.columns import column_lineage, table_schema
+from rfm_assets.components.execution import Published, Week, check_specs, run_weeks
+from rfm_assets.components.inputs import Inputs
+from rfm_assets.components.rendering import markdown_table, score_heat_map
+from rfm_assets.components.resources import EngineResource, StoreResource
+from rfm_assets.domain.frames import Table
+from rfm_assets.domain.history import population_stability_index
+from rfm_assets.domain.schemes import Scheme
+from rfm_assets.domain.scoring import CutPoints
+from rfm_assets.domain.segments import Segmentation, SegmentationConfig, segment
+from rfm_assets.domain.summaries import customers_by_segment, score_grid, segment_values
+from rfm_assets.engine import collect_rows
+from rfm_assets.errors import SnapshotMissing
+from rfm_assets.library import load_scheme
+from rfm_assets.publishing import Staged, publish
+from rfm_assets.schemas import CUSTOMER_SEGMENTS, TableContract
+from rfm_assets.store import Snapshot, table_name
+from rfm_assets.validation import CheckOutcome
+
+
+class CustomerSegmentationComponent(SegmentationConfig, RfmComponent):
+    """Customers with their recency, frequency, monetary, scores and segment, week by week."""
+
+    example: ClassVar[Mapping[str, Any]] = {
+        "asset_name": "customer_segments",
+        "transaction_data_asset_key": "transaction_data",
+    }
+
+    transaction_data_asset_key: AssetName = Field(
+        default="transaction_data", description="Canonical transactions to segment."
+    )
+    customer_data_asset_key: AssetName | None = Field(
+        default=None,
+        description="Table with further columns per customer_id, which are kept beside the "
+        "segment and can be used in a campaign's `where`.",
+    )
+    checks: quality.SegmentChecks = Field(
+        default=quality.SegmentChecks(),
+        description="When a distribution of segments warns, and when it is not published.",
+    )
+
+    @property
+    def config(self) -> SegmentationConfig:
+        """The domain's part of the fields."""
+        return SegmentationConfig.model_construct(
+            **{name: getattr(self, name) for name in SegmentationConfig.model_fields}
+        )
+
+    def scheme(self, context: dg.ComponentLoadContext) -> Scheme | None:
+        """The segment scheme, proven total; a path starts at the component's folder."""
+        if not self.use_predefined_segments:
+            return None
+        return load_scheme(self.segment_scheme, folder=context.path)
+
+    def definitions(self, context: dg.ComponentLoadContext) -> dg.Definitions:
+        scheme = self.scheme(context)
+        upstream = dg.AssetKey.from_user_string(self.transaction_data_asset_key)
+        customers = (
+            dg.AssetKey.from_user_string(self.customer_data_asset_key)
+            if self.customer_data_asset_key
+            else None
+        )
+        spec = self.asset_spec(
+            context,
+            description=_described(self, scheme),
+            group_name="segments",
+            deps=[upstream, *([customers] if customers else [])],
+            kinds=["table", "parquet"],
+            metadata={
+                "dagster/column_schema": table_schema(CUSTOMER_SEGMENTS),
+                "dagster/column_lineage": _lineage(upstream, self.key),
+                "segment scheme": scheme.reference if scheme else "none",
+            },
+        )
+        checks = check_specs(
+            self.key, CUSTOMER_SEGMENTS, quality.SEGMENT_RULES, spec.partitions_def
+        )
+
+        @dg.multi_asset(
+            name=table_name(self.key.path),
+            specs=[spec],
+            check_specs=checks,
+            **self.op_settings(context),
+        )
+        def _customer_segments(
+            context: dg.AssetExecutionContext, rfm_store: StoreResource, rfm_engine: EngineResource
+        ) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult]:
+            # One clock reading for all weeks of a run: the stamp tells runs apart, not weeks.
+            stamp = datetime.now(UTC).replace(tzinfo=None)
+            weeks = [Week(as_of, key) for key, as_of in self.as_of_dates(context)]
+
+            def work(week: Week) -> Mapping[dg.AssetKey, Published]:
+                with rfm_engine.open() as engine:
+                    inputs = Inputs(rfm_store.get_store(), engine)
+                    return self._publish(week, inputs, scheme, upstream, customers, stamp, context)
+
+            yield from run_weeks(context, weeks, work)
+
+        return dg.Definitions(assets=[_customer_segments])
+
+    def _publish(
+        self,
+        week: Week,
+        inputs: Inputs,
+        scheme: Scheme | None,
+        upstream: dg.AssetKey,
+        customers: dg.AssetKey | None,
+        stamp: datetime,
+        context: dg.AssetExecutionContext,
+    ) -> Mapping[dg.AssetKey, Published]:
+        source = inputs.snapshot(upstream, week.as_of)
+        before = inputs.before(self.key, week.as_of)
+        result = segment(
+            inputs.rows(source),
+            as_of=week.as_of,
+            config=self.config,
+            scheme=scheme,
+            previous=inputs.rows(before) if before else None,
+            cut_points=self._frozen_cut_points(inputs),
+            attributes=inputs.rows(inputs.snapshot(customers, week.as_of)) if customers else None,
+            checkpoint=inputs.engine.checkpoint,
+        )
+        publication = publish(
+            inputs.store,
+            inputs.engine,
+            _contract(scheme, result.cut_points.scale),
+            table=table_name(self.key.path),
+            as_of=week.as_of,
+            frame=result.table.with_columns(segmented_at=nw.lit(stamp)),
+            parts={"excluded": result.excluded},
+            rules=lambda staged: self._rules(staged, result, before, inputs),
+            run_id=context.run_id,
+            config_hash=self.config.fingerprint(),
+            source_fingerprint=source.manifest.source_fingerprint,
+            cut_points=result.cut_points.model_dump(mode="json"),
+            counts=result.counts,
+            inputs=inputs.provenance(),
+            extra={"scheme": scheme.model_dump(mode="json") if scheme else None},
+        )
+        return {self.key: Published(publication, self._shown(publication.snapshot, result, inputs))}
+
+    def _frozen_cut_points(self, inputs: Inputs) -> CutPoints | None:
+        if self.cut_points == "each_run":
+            return None
+        try:
+            snapshot = inputs.snapshot(self.key, self.cut_points.frozen_from)
+        except SnapshotMissing:
+            return None  # `segment` says what is missing and how to get it
+        return CutPoints.model_validate(snapshot.manifest.cut_points)
+
+    def _rules(
+        self, staged: Staged, result: Segmentation, before: Snapshot | None, inputs: Inputs
+    ) -> list[CheckOutcome]:
+        now = customers_by_segment(staged.rows)
+        then = customers_by_segment(inputs.rows(before)) if before else None
+        return [
+            *quality.segments_reconcile(staged.rows, staged.row_counts, result.counts),
+            quality.largest_segment(customers=now, checks=self.checks),
+            quality.drift(
+                index=population_stability_index(then, now) if then else None,
+                since=before.as_of if before else None,
+                checks=self.checks,
+            ),
+        ]
+
+    def _shown(
+        self, snapshot: Snapshot, result: Segmentation, inputs: Inputs
+    ) -> dict[str, dg.MetadataValue | str]:
+        rows = inputs.rows(snapshot)
+        points = result.cut_points
+        shown: dict[str, dg.MetadataValue | str] = {
+            "cut points": _cut_point_table(points),
+            "customers by score": score_heat_map(
+                collect_rows(score_grid(rows)),
+                bins=points.scale,
+                title=f"Customers by recency and frequency score, {snapshot.as_of}",
+            ),
+            "left out": markdown_table(
+                ["reason", "customers"],
+                [
+                    (name.removeprefix("excluded_"), n)
+                    for name, n in result.counts.items()
+                    if name.startswith("excluded_")
+                ],
+            ),
+        }
+        if self.calculate_segment_value and self.use_predefined_segments:
+            shown["segments"] = _segment_table(rows)
+        return shown
+
+
+def _contract(scheme: Scheme | None, scale: int) -> TableContract:
+    """The stored contract, narrowed to this scheme's names and this scale's scores."""
+    contract = CUSTOMER_SEGMENTS
+    for column in ("R_score", "F_score", "M_score", "RFM_score"):
+        contract = contract.narrowed(column, pa.Check.in_range(1, scale))
+    if scheme is not None:
+        contract = contract.narrowed("segment", pa.Check.isin(scheme.names), nullable=False)
+    return contract
+
+
+def _cut_point_table(points: CutPoints) -> dg.MarkdownMetadataValue:
+    header = ["", *(f"cut {i + 1}" for i in range(points.scale - 1))]
+    return markdown_table(
+        header,
+        [
+            ["recency, days", *points.recency],
+            ["frequency, purchases", *points.frequency],
+            ["monetary", *points.monetary],
+        ],
+    )
+
+
+def _segment_table(rows: Table) -> dg.MarkdownMetadataValue:
+    return markdown_table(
+        ["segment", "customers", "share, %", "total spend", "mean spend", "share of spend, %"],
+        [
+            [
+                row["segment"],
+                row["customers"],
+                row["customers_pct"],
+                row["monetary_total"],
+                row["monetary_mean"],
+                row["monetary_pct"],
+            ]
+            for row in collect_rows(segment_values(rows).sort("customers", descending=True))
+        ],
+    )
+
+
+def _lineage(upstream: dg.AssetKey, own: dg.AssetKey) -> dg.TableColumnLineage:
+    """Which columns each one is computed from; scores also from the column they score."""
+    purchase_days = [(upstream, "day"), (upstream, "amount")]
+    recency, frequency = [(own, "recency")], [(own, "frequency")]
+    scores = [(own, "R_score"), (own, "F_score"), (own, "M_score")]
+    return column_lineage(
+        {
+            "customer_id": [(upstream, "customer_id")],
+            "recency": purchase_days,
+            "frequency": [(upstream, "order_id"), (upstream, "amount")],
+            "monetary": [(upstream, "amount")],
+            "R_score": [*recency, *purchase_days],
+            "F_score": [*frequency, (upstream, "order_id")],
+            "M_score": [(own, "monetary"), (upstream, "amount")],
+            "RFM_score": scores,
+            "rfm_cell": scores,
+            "segment": scores,
+            "recommendation": [(own, "segment")],
+            "last_purchase_date": purchase_days,
+        }
+    )
+
+
+def _described(component: SegmentationConfig, scheme: Scheme | None) -> str:
+    named = f"segments by the scheme `{scheme.reference}`" if scheme else "scores without segments"
+    return (
+        "One row per customer as of the end of the week: recency, frequency and monetary over "
+        f"the {component.analysis_period_days} days before, {component.scoring_method} scores, "
+        f"{named}. Later transactions are invisible. Whoever is left out stands in the part "
+        "`excluded` with a reason."
+    )
+
+

@@ -1,0 +1,47 @@
+"""How a component reads what other assets have stored."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date
+
+import dagster as dg
+
+from rfm_assets.domain.frames import Table
+from rfm_assets.engine import Engine
+from rfm_assets.store import ROWS, Snapshot, Store, table_name
+
+
+@dataclass
+class Inputs:
+    """Stored tables as one week's work sees them; remembers which versions it read."""
+
+    store: Store
+    engine: Engine
+    versions: dict[str, str] = field(default_factory=dict)
+
+    def snapshot(self, key: dg.AssetKey, as_of: date | None) -> Snapshot:
+        """The snapshot of `as_of`, or the only one of a table without dates.
+
+        Raises:
+            SnapshotMissing: It was never stored; nothing is taken for empty.
+        """
+        name = table_name(key.path)
+        dated = self.store.dates(name) if name in self.store.tables() else []
+        snapshot = self.store.snapshot(name, as_of if dated else None)
+        self.versions[name] = snapshot.version
+        return snapshot
+
+    def before(self, key: dg.AssetKey, as_of: date) -> Snapshot | None:
+        """The last snapshot before `as_of`, if there is one."""
+        snapshot = self.store.before(table_name(key.path), as_of)
+        if snapshot is not None:
+            self.versions[f"{snapshot.table} before"] = snapshot.version
+        return snapshot
+
+    def rows(self, snapshot: Snapshot, part: str = ROWS) -> Table:
+        """The stored rows, lazily."""
+        return self.engine.scan_parquet(snapshot.files(part))
+
+    def provenance(self) -> Mapping[str, str]:
+        """Versions read, by table."""
+        return dict(self.versions)

@@ -1,0 +1,49 @@
+"""Segment names that a component's YAML uses, checked against the scheme they come from.
+
+At load where the scheme is known from another component of the project, and at run against the
+scheme that the stored snapshot was made with.
+"""
+
+from collections.abc import Sequence
+
+import dagster as dg
+
+from rfm_assets.domain.schemes import Scheme
+from rfm_assets.errors import InvalidConfig
+from rfm_assets.store import Snapshot
+
+
+def stored_scheme(snapshot: Snapshot) -> Scheme | None:
+    """The scheme that a snapshot of segments was made with; None where it has scores only."""
+    stored = snapshot.manifest.extra.get("scheme")
+    return None if stored is None else Scheme.model_validate(stored)
+
+
+def scheme_at_load(context: dg.ComponentLoadContext, segments: dg.AssetKey) -> Scheme | None:
+    """The scheme of the component that makes `segments`, if it is part of this project."""
+    # Imported here because that component imports this module.
+    from rfm_assets.components.customer_segments import CustomerSegmentationComponent
+
+    for component in context.component_tree.get_all_components(CustomerSegmentationComponent):
+        if component.key == segments:
+            return component.scheme(context)
+    return None
+
+
+def segment_names(asked: Sequence[str], scheme: Scheme | None, *, key: str) -> list[str]:
+    """The stored names of the segments asked for, in order, each once.
+
+    Raises:
+        UnknownSegment: One of them is not in the scheme.
+        InvalidConfig: Segments are asked for, but the snapshot has none.
+    """
+    if asked and scheme is None:
+        raise InvalidConfig(
+            key=key,
+            value=list(asked),
+            reason="cannot be found: the customers have scores, but no segments",
+            fix="Set `use_predefined_segments: true` where the segments are made, or use `where`.",
+        )
+    if scheme is None:
+        return []
+    return list(dict.fromkeys(scheme.segment_called(word, key=key).name for word in asked))
