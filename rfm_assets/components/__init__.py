@@ -4,6 +4,7 @@ from importlib import import_module
 from typing import Any
 
 _MODULES = {
+    "DeploymentComponent": "deployment",
     "WeeklyRefreshComponent": "weekly_refresh",
 }
 

@@ -1,0 +1,80 @@
+"""Where this deployment stores its tables and what computes them, as Dagster resources.
+
+How tables are stored or computed does not belong here (`store.py`, `engine.py`).
+"""
+
+import os
+from pathlib import Path
+from typing import Any, ClassVar
+
+import dagster as dg
+from pydantic import Field
+
+from rfm_assets.components.io_manager import StoreIOManager
+from rfm_assets.components.resources import EngineResource, StoreResource
+from rfm_assets.components.strict_yaml import StrictComponent
+from rfm_assets.engine import EngineName
+from rfm_assets.loading import DEFAULT_ROOT, ROOT_VARIABLE
+
+
+class DeploymentComponent(StrictComponent):
+    """The store and the engine of all components of the project."""
+
+    example: ClassVar[dict[str, Any]] = {
+        "store_root": "data/store",
+        "memory_limit": "1GB",
+    }
+
+    store_root: str = Field(
+        default=DEFAULT_ROOT.as_posix(),
+        min_length=1,
+        description="Folder, relative to the project, or bucket URL that holds the tables. "
+        f"The environment variable {ROOT_VARIABLE} goes before it",
+        examples=["s3://bucket/rfm"],
+    )
+    engine: EngineName = Field(
+        default="duckdb",
+        description="What computes the tables: duckdb goes beyond memory by spilling to disk, "
+        "polars holds them in memory",
+    )
+    memory_limit: str = Field(
+        default="1GB",
+        pattern=r"^\d+(\.\d+)? ?[KMGT]i?B$",
+        description="Memory after which DuckDB spills to disk, with its unit",
+        examples=["1GB"],
+    )
+    threads: int | None = Field(
+        default=None,
+        ge=1,
+        description="Threads of DuckDB; by default one for each core",
+    )
+    spill_folder: str | None = Field(
+        default=None,
+        min_length=1,
+        description="Folder for what DuckDB spills, relative to the project; "
+        "by default below the system's temporary folder",
+        examples=["data/spill"],
+    )
+
+    def definitions(self, context: dg.ComponentLoadContext) -> dg.Definitions:
+        root = os.environ.get(ROOT_VARIABLE) or self.store_root
+        store = StoreResource(root=_placed(root, context.project_root))
+        engine = EngineResource(
+            engine=self.engine,
+            memory_limit=self.memory_limit,
+            threads=self.threads,
+            spill_dir=self.spill_folder
+            and _placed(self.spill_folder, context.project_root),
+        )
+        return dg.Definitions(
+            resources={
+                "rfm_store": store,
+                "rfm_engine": engine,
+                "io_manager": StoreIOManager(store=store, engine=engine),
+            }
+        )
+
+
+def _placed(folder: str, project: Path) -> str:
+    """A bucket URL as it is, a folder below the project."""
+    return folder if "://" in folder else str(project / Path(folder).expanduser())
