@@ -18,6 +18,7 @@ from rfm_assets.domain.money import from_units, to_units
 
 EPOCH = date(1970, 1, 1)
 
+KEPT = ""
 NO_PURCHASE = "no_purchase"
 INACTIVE = "inactive"
 BELOW_MIN_TRANSACTIONS = "below_min_transactions"
@@ -83,13 +84,12 @@ class CustomerRfm:
             frequency (Int32), monetary (Float64), monetary_units (Int64, ten-thousandths), and
             where refunds are kept separately refunded (Float64, >= 0).
         excluded: customer_id, stage, reason (String), see `EXCLUSION_REASONS`.
-        activity: What both are filtered from, with monetary_units of the window for everybody
-            who has a row in it; for reconciling totals.
+        judged: `customer_activity` with `reason` (`KEPT` for those who stay), for totals.
     """
 
     customers: Table
     excluded: Table
-    activity: Table
+    judged: Table
 
 
 def day_number(day: date) -> int:
@@ -153,9 +153,9 @@ def split_by_eligibility(
     reason = _reason(end, config)
     judged = activity.with_columns(reason.alias("reason"))
     return CustomerRfm(
-        customers=_metrics(judged.filter(nw.col("reason") == "").drop("reason"), end),
-        excluded=_excluded(judged, activity, transactions, end, config),
-        activity=activity,
+        customers=_metrics(judged.filter(nw.col("reason") == KEPT), end),
+        excluded=_excluded(judged, transactions, end, config),
+        judged=judged,
     )
 
 
@@ -215,11 +215,11 @@ def _history(before: Table) -> Table:
 
 
 def _reason(end: int, config: RfmConfig) -> nw.Expr:
-    """The reason for leaving a customer out, or '' for keeping: the first that applies."""
+    """The reason for leaving a customer out, or `KEPT`: the first that applies."""
     frequency = nw.col("frequency")
     too_few = (frequency > 0) & (frequency < config.min_transactions)
     too_new = nw.col("first_day") > end - config.exclude_new_days
-    kept = nw.when(too_new).then(nw.lit(TOO_NEW)).otherwise(nw.lit(""))
+    kept = nw.when(too_new).then(nw.lit(TOO_NEW)).otherwise(nw.lit(KEPT))
     kept = nw.when(too_few).then(nw.lit(BELOW_MIN_TRANSACTIONS)).otherwise(kept)
     if config.include_inactive:
         return nw.when(nw.col("last_day") == -NEVER).then(nw.lit(NO_PURCHASE)).otherwise(kept)
@@ -239,13 +239,11 @@ def _metrics(customers: Table, end: int) -> Table:
     return customers.select("customer_id", **columns)
 
 
-def _excluded(
-    judged: Table, activity: Table, transactions: Table, end: int, config: RfmConfig
-) -> Table:
-    out = judged.filter(nw.col("reason") != "").select("customer_id", "reason")
+def _excluded(judged: Table, transactions: Table, end: int, config: RfmConfig) -> Table:
+    out = judged.filter(nw.col("reason") != KEPT).select("customer_id", "reason")
     if not config.reads_history:
         # The activity knows only the window: whoever was seen before it and not in it is added.
         before = transactions.filter(nw.col("day") < end - config.analysis_period_days)
-        gone = before.select("customer_id").unique().join(activity, on="customer_id", how="anti")
+        gone = before.select("customer_id").unique().join(judged, on="customer_id", how="anti")
         out = nw.concat([out, gone.with_columns(nw.lit(INACTIVE).alias("reason"))])
     return out.select("customer_id", nw.lit(EXCLUSION_STAGE).alias("stage"), "reason")

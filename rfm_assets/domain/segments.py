@@ -15,7 +15,13 @@ import narwhals as nw
 from pydantic import Field, model_validator
 
 from rfm_assets.domain.frames import Table
-from rfm_assets.domain.rfm import RfmConfig, customer_activity, split_by_eligibility
+from rfm_assets.domain.rfm import (
+    KEPT,
+    CustomerRfm,
+    RfmConfig,
+    customer_activity,
+    split_by_eligibility,
+)
 from rfm_assets.domain.schemes import ScaledRule, Scheme, Segment, SegmentBy
 from rfm_assets.domain.scoring import CutPoints, ScoringConfig, cut_points, score
 from rfm_assets.errors import (
@@ -99,20 +105,16 @@ class Segmentation:
     counts: dict[str, int]
 
 
-def _held_in_memory(table: Table) -> Table:
-    return table.collect().lazy()
-
-
 def segment(
     transactions: Table,
     *,
     as_of: date,
     config: SegmentationConfig,
     scheme: Scheme | None,
+    checkpoint: Callable[[Table], Table],
     previous: Table | None = None,
     cut_points: CutPoints | None = None,
     attributes: Table | None = None,
-    checkpoint: Callable[[Table], Table] = _held_in_memory,
 ) -> Segmentation:
     """Segments of all eligible customers at `as_of`.
 
@@ -121,10 +123,10 @@ def segment(
         as_of: The date to describe.
         config: What the YAML says.
         scheme: The loaded scheme; None with `use_predefined_segments: false`.
+        checkpoint: How the engine computes a table once and holds it (`Engine.checkpoint`).
         previous: customer_id and segment of the snapshot before, if there is one.
         cut_points: Those of an earlier snapshot, with `cut_points: {frozen_from: ...}`.
         attributes: Columns to append, one row per customer_id.
-        checkpoint: How the engine computes a table once and holds it.
 
     Raises:
         InvalidConfig: No scheme although segments are wanted, or one without rules for
@@ -155,7 +157,7 @@ def segment(
         table=table,
         excluded=excluded,
         cut_points=points,
-        counts=_counts(activity, customers, excluded),
+        counts=_counts(split, excluded),
     )
 
 
@@ -262,30 +264,25 @@ def _with_attributes(table: Table, attributes: Table) -> Table:
     return table.join(attributes, on="customer_id", how="left")
 
 
-def _counts(activity: Table, customers: Table, excluded: Table) -> dict[str, int]:
-    seen_units = _total(activity, "monetary_units")
-    segmented_units = _total(customers, "monetary_units")
-    by_reason = excluded.group_by("reason").agg(nw.len().alias("customers")).collect("pyarrow")
-    reasons = dict(
-        zip(
-            by_reason.get_column("reason").to_list(),
-            by_reason.get_column("customers").to_list(),
-            strict=True,
-        )
-    )
-    segmented = int(customers.select(nw.len()).collect("pyarrow").item())
-    left_out = sum(reasons.values())
+def _counts(split: CustomerRfm, excluded: Table) -> dict[str, int]:
+    customers = _by_reason(excluded, nw.len())
+    money = _by_reason(split.judged, nw.col("monetary_units").sum())
+    everybody = _by_reason(split.judged, nw.len())
+    segmented, left_out = everybody.pop(KEPT, 0), sum(customers.values())
+    units, units_left_out = money.pop(KEPT, 0), sum(money.values())
     return {
         "customers_seen": segmented + left_out,
         "customers_segmented": segmented,
         "customers_excluded": left_out,
-        **{f"excluded_{reason}": reasons[reason] for reason in sorted(reasons)},
-        "monetary_units_seen": seen_units,
-        "monetary_units_segmented": segmented_units,
-        "monetary_units_excluded": seen_units - segmented_units,
+        **{f"excluded_{reason}": customers[reason] for reason in sorted(customers)},
+        "monetary_units_seen": units + units_left_out,
+        "monetary_units_segmented": units,
+        "monetary_units_excluded": units_left_out,
     }
 
 
-def _total(table: Table, column: str) -> int:
-    total = table.select(nw.col(column).sum()).collect("pyarrow").item()
-    return int(total or 0)
+def _by_reason(table: Table, total: nw.Expr) -> dict[str, int]:
+    counted = table.group_by("reason").agg(total.alias("total")).collect("pyarrow")
+    reasons = counted.get_column("reason").to_list()
+    totals = counted.get_column("total").to_list()
+    return {reason: int(total) for reason, total in zip(reasons, totals, strict=True)}
