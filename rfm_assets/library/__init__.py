@@ -63,6 +63,16 @@ def load_scheme(
 
 
 @cache
+def benchmarks() -> Mapping[str, Mapping[str, tuple[float, float]]]:
+    """Typical shares of customers by industry and segment name: low and high, in per cent."""
+    data = yaml.safe_load((_LIBRARY / "benchmarks.yaml").read_text(encoding="utf-8"))
+    return {
+        industry: {segment: (float(low), float(high)) for segment, (low, high) in shares.items()}
+        for industry, shares in data.items()
+    }
+
+
+@cache
 def _packaged(name: str) -> Scheme:
     file = _LIBRARY / "segment_schemes" / f"{name}.yaml"
     return _read(file, shown=f"rfm_assets/library/segment_schemes/{name}.yaml", key="")

@@ -1,0 +1,111 @@
+"""How segments change from one snapshot to the next: movement and drift.
+
+How a customer gets a segment does not belong here (`segments.py`), nor the sizes within one
+snapshot (`summaries.py`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from datetime import date
+
+import narwhals as nw
+
+from rfm_assets.domain.frames import Table
+from rfm_assets.domain.money import from_units, to_units
+
+NEW = "(new)"
+LEFT = "(left)"
+UNNAMED = "(none)"
+"""Stands for the segment of customers who have scores but no named segment."""
+
+SMALLEST_SHARE = 0.0001
+"""A share below one in ten thousand counts as this much in the population stability index, whose
+logarithm has no value at 0. So an emptied segment of 5 % adds 0.31, not infinity."""
+
+
+def movement(
+    current: Table, previous: Table | None, *, as_of: date, previous_as_of: date | None
+) -> Table:
+    """Customers and money by pair of segments: where they were and where they are.
+
+    Args:
+        current: customer_id, segment and monetary of this snapshot.
+        previous: The same of the snapshot before, or None where there is none.
+        as_of: Date of this snapshot.
+        previous_as_of: Date of the snapshot before.
+
+    Returns:
+        The rows of `schemas.SegmentMovement`. `(new)` to `(left)` does not occur; all rows except
+        to `(left)` add up to this snapshot, all except from `(new)` to the one before.
+    """
+    here = _side(current, "to_segment", "units_now")
+    if previous is None:
+        nothing = nw.lit(0, dtype=nw.Int64)
+        moves = here.with_columns(from_segment=nw.lit(NEW), units_before=nothing)
+    else:
+        there = _side(previous, "from_segment", "units_before")
+        moves = here.join(there, on="customer_id", how="full", suffix="_before").with_columns(
+            nw.col("to_segment").fill_null(LEFT),
+            nw.col("from_segment").fill_null(NEW),
+            nw.col("units_now").fill_null(0).cast(nw.Int64),
+            nw.col("units_before").fill_null(0).cast(nw.Int64),
+        )
+    pairs = moves.group_by("from_segment", "to_segment").agg(
+        nw.len().alias("customers"), nw.col("units_before").sum(), nw.col("units_now").sum()
+    )
+    return pairs.select(
+        nw.lit(as_of, dtype=nw.Date).alias("as_of"),
+        nw.lit(previous_as_of, dtype=nw.Date).alias("previous_as_of"),
+        "from_segment",
+        "to_segment",
+        nw.col("customers").cast(nw.Int64),
+        from_units(nw.col("units_before").cast(nw.Int64)).alias("monetary_before"),
+        from_units(nw.col("units_now").cast(nw.Int64)).alias("monetary_now"),
+    )
+
+
+def segment_shares(snapshot: Table) -> dict[str, float]:
+    """Share of the customers (0..1) in each segment that has any, by name."""
+    counted = (
+        snapshot.group_by("segment").agg(nw.len().alias("customers")).collect("pyarrow")
+    )
+    segments = counted.get_column("segment").to_list()
+    customers = counted.get_column("customers").to_list()
+    everybody = sum(customers)
+    pairs = sorted((name or UNNAMED, count) for name, count in zip(segments, customers, strict=True))
+    return {name: count / everybody for name, count in pairs}
+
+
+def population_stability_index(before: Mapping[str, float], now: Mapping[str, float]) -> float:
+    """How far two distributions over segments lie apart: sum of (now - before) ln(now / before).
+
+    Shares are 0..1; a segment that one side lacks has share 0 there, and shares below
+    `SMALLEST_SHARE` count as that. By custom 0.1 is worth a look and 0.25 a large shift; 0 is no
+    change. Two empty distributions are alike.
+    """
+    total = 0.0
+    for name in sorted({*before, *now}):
+        old = max(before.get(name, 0.0), SMALLEST_SHARE)
+        new = max(now.get(name, 0.0), SMALLEST_SHARE)
+        total += (new - old) * math.log(new / old)
+    return total
+
+
+def largest_share(shares: Mapping[str, float]) -> tuple[str, float] | None:
+    """The segment with the largest share and that share; None where there is no customer.
+
+    Of equal shares the alphabetically first.
+    """
+    if not shares:
+        return None
+    return min(shares.items(), key=lambda pair: (-pair[1], pair[0]))
+
+
+def _side(snapshot: Table, segment: str, units: str) -> Table:
+    return snapshot.select(
+        "customer_id",
+        nw.col("segment").fill_null(UNNAMED).alias(segment),
+        to_units(nw.col("monetary")).alias(units),
+    )
