@@ -16,6 +16,7 @@ from rfm_assets.validation import SAMPLE_ROWS, CheckOutcome
 TRANSACTION_RULES = ("rows_reconcile", "reject_rate", "volume", "freshness")
 SEGMENT_RULES = ("customers_reconcile", "money_reconciles", "largest_segment", "drift")
 MOVEMENT_RULES = ("customers_reconcile",)
+SUMMARY_RULES = ("customers_reconcile",)
 LIST_RULES = ("no_suppressed_customer", "stages_reconcile")
 
 DESCRIPTIONS: Mapping[str, str] = {

@@ -107,7 +107,7 @@ class CampaignListComponent(CampaignConfig, RfmComponent):
         suppression_keys: list[dg.AssetKey],
     ) -> Mapping[dg.AssetKey, Published]:
         store = rfm_store.get_store()
-        with rfm_engine.open() as engine:
+        with rfm_engine.yield_engine() as engine:
             inputs = Inputs(store, engine)
             source = inputs.snapshot(segments_key, week.as_of)
             suppression = [

@@ -16,12 +16,19 @@ from rfm_assets.components.execution import Published, Week, check_specs, run_we
 from rfm_assets.components.inputs import Inputs
 from rfm_assets.components.rendering import markdown_table, score_heat_map
 from rfm_assets.components.resources import EngineResource, StoreResource
+from rfm_assets.domain.distribution import (
+    Totals,
+    customers_by_segment,
+    score_grid,
+    totals_of_customers,
+    totals_of_transactions,
+)
 from rfm_assets.domain.frames import Table
-from rfm_assets.domain.history import population_stability_index
+from rfm_assets.domain.history import population_stability_index, segment_shares
 from rfm_assets.domain.schemes import Scheme
 from rfm_assets.domain.scoring import CutPoints
 from rfm_assets.domain.segments import Segmentation, SegmentationConfig, segment
-from rfm_assets.domain.summaries import customers_by_segment, score_grid, segment_values
+from rfm_assets.domain.summaries import SummaryConfig, segment_summary
 from rfm_assets.engine import collect_rows
 from rfm_assets.errors import SnapshotMissing
 from rfm_assets.library import load_scheme
@@ -103,7 +110,7 @@ class CustomerSegmentationComponent(SegmentationConfig, RfmComponent):
             weeks = [Week(as_of, key) for key, as_of in self.as_of_dates(context)]
 
             def work(week: Week) -> Mapping[dg.AssetKey, Published]:
-                with rfm_engine.open() as engine:
+                with rfm_engine.yield_engine() as engine:
                     inputs = Inputs(rfm_store.get_store(), engine)
                     return self._publish(week, inputs, scheme, upstream, customers, stamp, context)
 
@@ -122,9 +129,10 @@ class CustomerSegmentationComponent(SegmentationConfig, RfmComponent):
         context: dg.AssetExecutionContext,
     ) -> Mapping[dg.AssetKey, Published]:
         source = inputs.snapshot(upstream, week.as_of)
+        transactions = inputs.rows(source)
         before = inputs.before(self.key, week.as_of)
         result = segment(
-            inputs.rows(source),
+            transactions,
             as_of=week.as_of,
             config=self.config,
             scheme=scheme,
@@ -141,7 +149,15 @@ class CustomerSegmentationComponent(SegmentationConfig, RfmComponent):
             as_of=week.as_of,
             frame=result.table.with_columns(segmented_at=nw.lit(stamp)),
             parts={"excluded": result.excluded},
-            rules=lambda staged: self._rules(staged, result, before, inputs),
+            rules=lambda staged: self._rules(
+                staged,
+                result,
+                before=inputs.rows(before) if before else None,
+                since=before.as_of if before else None,
+                whole=totals_of_transactions(
+                    transactions, as_of=week.as_of, days=self.analysis_period_days
+                ),
+            ),
             run_id=context.run_id,
             config_hash=self.config.fingerprint(),
             source_fingerprint=source.manifest.source_fingerprint,
@@ -150,7 +166,8 @@ class CustomerSegmentationComponent(SegmentationConfig, RfmComponent):
             inputs=inputs.provenance(),
             extra={"scheme": scheme.model_dump(mode="json") if scheme else None},
         )
-        return {self.key: Published(publication, self._shown(publication.snapshot, result, inputs))}
+        shown = self._shown(publication.snapshot, result, scheme, inputs)
+        return {self.key: Published(publication, shown)}
 
     def _frozen_cut_points(self, inputs: Inputs) -> CutPoints | None:
         if self.cut_points == "each_run":
@@ -162,25 +179,33 @@ class CustomerSegmentationComponent(SegmentationConfig, RfmComponent):
         return CutPoints.model_validate(snapshot.manifest.cut_points)
 
     def _rules(
-        self, staged: Staged, result: Segmentation, before: Snapshot | None, inputs: Inputs
+        self,
+        staged: Staged,
+        result: Segmentation,
+        *,
+        before: Table | None,
+        since: date | None,
+        whole: Totals,
     ) -> list[CheckOutcome]:
-        now = customers_by_segment(staged.rows)
-        then = customers_by_segment(inputs.rows(before)) if before else None
+        now = segment_shares(staged.rows)
+        then = None if before is None else segment_shares(before)
+        index = None if then is None else population_stability_index(then, now)
         return [
-            *quality.segments_reconcile(staged.rows, staged.row_counts, result.counts),
-            quality.largest_segment(customers=now, checks=self.checks),
-            quality.drift(
-                index=population_stability_index(then, now) if then else None,
-                since=before.as_of if before else None,
-                checks=self.checks,
-            ),
+            *_totals_reconcile(staged, result, whole),
+            quality.largest_segment(customers=customers_by_segment(staged.rows), checks=self.checks),
+            quality.drift(index=index, since=since, checks=self.checks),
         ]
 
     def _shown(
-        self, snapshot: Snapshot, result: Segmentation, inputs: Inputs
+        self, snapshot: Snapshot, result: Segmentation, scheme: Scheme | None, inputs: Inputs
     ) -> dict[str, dg.MetadataValue | str]:
         rows = inputs.rows(snapshot)
         points = result.cut_points
+        reasons = [
+            (name.removeprefix("excluded_"), n)
+            for name, n in result.counts.items()
+            if name.startswith("excluded_")
+        ]
         shown: dict[str, dg.MetadataValue | str] = {
             "cut points": _cut_point_table(points),
             "customers by score": score_heat_map(
@@ -188,18 +213,36 @@ class CustomerSegmentationComponent(SegmentationConfig, RfmComponent):
                 bins=points.scale,
                 title=f"Customers by recency and frequency score, {snapshot.as_of}",
             ),
-            "left out": markdown_table(
-                ["reason", "customers"],
-                [
-                    (name.removeprefix("excluded_"), n)
-                    for name, n in result.counts.items()
-                    if name.startswith("excluded_")
-                ],
-            ),
+            "left out": markdown_table(["reason", "customers"], reasons),
         }
-        if self.calculate_segment_value and self.use_predefined_segments:
-            shown["segments"] = _segment_table(rows)
+        if self.calculate_segment_value and scheme is not None and snapshot.as_of is not None:
+            shown["segments"] = _segment_table(rows, scheme, snapshot.as_of)
         return shown
+
+
+def _totals_reconcile(
+    staged: Staged, result: Segmentation, whole: Totals
+) -> list[CheckOutcome]:
+    stored = totals_of_customers(staged.rows)
+    return [
+        quality.reconciles(
+            "customers_reconcile",
+            whole=("customers in the transactions", whole.customers),
+            parts={
+                "segmented": stored.customers,
+                "left out": staged.row_counts["excluded"],
+            },
+        ),
+        quality.reconciles(
+            "money_reconciles",
+            whole=("amounts of the window", whole.units),
+            parts={
+                "segmented": stored.units,
+                "left out": result.counts["monetary_units_excluded"],
+            },
+            decimals=4,
+        ),
+    ]
 
 
 def _contract(scheme: Scheme | None, scale: int) -> TableContract:
@@ -224,19 +267,14 @@ def _cut_point_table(points: CutPoints) -> dg.MarkdownMetadataValue:
     )
 
 
-def _segment_table(rows: Table) -> dg.MarkdownMetadataValue:
+def _segment_table(rows: Table, scheme: Scheme, as_of: date) -> dg.MarkdownMetadataValue:
+    summary = segment_summary(rows, None, as_of=as_of, scheme=scheme, config=SummaryConfig())
+    columns = ("customers", "customers_pct", "monetary_total", "monetary_mean", "monetary_pct")
     return markdown_table(
         ["segment", "customers", "share, %", "total spend", "mean spend", "share of spend, %"],
         [
-            [
-                row["segment"],
-                row["customers"],
-                row["customers_pct"],
-                row["monetary_total"],
-                row["monetary_mean"],
-                row["monetary_pct"],
-            ]
-            for row in collect_rows(segment_values(rows).sort("customers", descending=True))
+            [row["segment"], *(row[column] for column in columns)]
+            for row in sorted(collect_rows(summary), key=lambda row: -row["customers"])
         ],
     )
 

@@ -1,23 +1,37 @@
-"""How customers are spread over segments and scores: small tables for checks and pages.
+"""How customers are spread over segments and scores, and what they must add up to.
 
-Changes between snapshots are in `history.py`, a snapshot's stored summary in `summaries.py`.
+Small figures for checks and pages. Changes between snapshots are in `history.py`, a snapshot's
+stored summary in `summaries.py`.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from datetime import date
+
 import narwhals as nw
 
 from rfm_assets.domain.frames import Table
-from rfm_assets.domain.money import from_units, to_units
+from rfm_assets.domain.history import UNNAMED
+from rfm_assets.domain.money import to_units
+from rfm_assets.domain.rfm import day_number
 
-NO_SEGMENT = "(none)"
+
+@dataclass(frozen=True)
+class Totals:
+    """Customers, and money in whole ten-thousandths."""
+
+    customers: int
+    units: int
 
 
 def customers_by_segment(customers: Table) -> dict[str, int]:
     """Customers of each segment that occurs, by name; those without one under `(none)`."""
-    named = customers.select(nw.col("segment").fill_null(NO_SEGMENT))
+    named = customers.select(nw.col("segment").fill_null(UNNAMED))
     counted = named.group_by("segment").agg(nw.len().alias("n")).collect("pyarrow")
-    pairs = zip(counted.get_column("segment"), counted.get_column("n"), strict=True)
+    pairs = zip(
+        counted.get_column("segment").to_list(), counted.get_column("n").to_list(), strict=True
+    )
     return dict(sorted((str(name), int(count)) for name, count in pairs))
 
 
@@ -26,33 +40,26 @@ def score_grid(customers: Table) -> Table:
     return customers.group_by("R_score", "F_score").agg(nw.len().alias("customers"))
 
 
-def segment_values(customers: Table) -> Table:
-    """Per segment that occurs: customers, share, total and mean monetary, share of the total.
+def totals_of_transactions(transactions: Table, *, as_of: date, days: int) -> Totals:
+    """What the customers of a snapshot must add up to, from the transactions themselves.
 
-    Shares are in per cent; that of a total of zero is null.
+    Everybody seen before `as_of`, and the money of the observation window of `days`.
     """
-    spent = customers.select(
-        nw.col("segment").fill_null(NO_SEGMENT).alias("segment"),
-        to_units(nw.col("monetary")).alias("units"),
+    end = day_number(as_of)
+    in_window = nw.col("day") >= end - days
+    money = nw.when(in_window).then(to_units(nw.col("amount"))).otherwise(0)
+    seen = (
+        transactions.filter(nw.col("day") < end)
+        .select("customer_id", money.alias("units"))
+        .select(nw.col("customer_id").n_unique(), nw.col("units").sum())
+        .collect("pyarrow")
     )
-    grouped = spent.group_by("segment").agg(
-        nw.len().alias("customers"), nw.col("units").sum().cast(nw.Int64).alias("units")
-    )
-    totals = grouped.select(nw.col("customers").sum(), nw.col("units").sum()).collect("pyarrow")
-    everybody = int(totals.get_column("customers").to_list()[0] or 0)
-    money = int(totals.get_column("units").to_list()[0] or 0)
-    share = nw.lit(None, dtype=nw.Float64) if money == 0 else nw.col("units") * 100.0 / money
-    return grouped.select(
-        "segment",
-        nw.col("customers").cast(nw.Int64),
-        (nw.col("customers") * 100.0 / max(everybody, 1)).alias("customers_pct"),
-        from_units(nw.col("units")).alias("monetary_total"),
-        (from_units(nw.col("units")) / nw.col("customers")).alias("monetary_mean"),
-        share.alias("monetary_pct"),
-    )
+    return Totals(*(int(seen.get_column(name).to_list()[0] or 0) for name in seen.columns))
 
 
-def total_units(customers: Table) -> int:
-    """The customers' money in whole ten-thousandths."""
-    units = customers.select(to_units(nw.col("monetary")).sum().alias("units")).collect("pyarrow")
-    return int(units.get_column("units").to_list()[0] or 0)
+def totals_of_customers(customers: Table) -> Totals:
+    """Customers and money of a snapshot's rows."""
+    summed = customers.select(
+        nw.len().alias("customers"), to_units(nw.col("monetary")).sum().alias("units")
+    ).collect("pyarrow")
+    return Totals(*(int(summed.get_column(name).to_list()[0] or 0) for name in summed.columns))

@@ -1,0 +1,133 @@
+"""`SegmentMovementComponent`: who moved between segments since the snapshot before."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar
+
+import dagster as dg
+from pydantic import Field
+
+from rfm_assets import quality
+from rfm_assets.components.base import AssetName, RfmComponent
+from rfm_assets.components.columns import column_lineage, table_schema
+from rfm_assets.components.execution import Published, Week, check_specs, run_weeks
+from rfm_assets.components.inputs import Inputs
+from rfm_assets.components.rendering import movement_matrix
+from rfm_assets.components.resources import EngineResource, StoreResource
+from rfm_assets.components.scheme_lookup import stored_scheme
+from rfm_assets.domain.distribution import customers_by_segment
+from rfm_assets.domain.history import LEFT, NEW, movement
+from rfm_assets.engine import collect_rows
+from rfm_assets.publishing import Staged, publish
+from rfm_assets.schemas import SEGMENT_MOVEMENT
+from rfm_assets.store import table_name
+from rfm_assets.validation import CheckOutcome
+
+
+class SegmentMovementComponent(RfmComponent):
+    """Customers and value of each move between two segments since the snapshot before."""
+
+    example: ClassVar[Mapping[str, Any]] = {
+        "asset_name": "segment_movement",
+        "customer_segments_asset_key": "customer_segments",
+    }
+
+    customer_segments_asset_key: AssetName = Field(
+        default="customer_segments", description="Segments whose movement is followed."
+    )
+
+    def definitions(self, context: dg.ComponentLoadContext) -> dg.Definitions:
+        upstream = dg.AssetKey.from_user_string(self.customer_segments_asset_key)
+        spec = self.asset_spec(
+            context,
+            description="Who moved between segments since the snapshot before: one row for each "
+            "pair that occurs, with `(new)` for customers who entered the window and `(left)` for "
+            "those who fell out of it, so that both snapshots' totals reconcile.",
+            group_name="segments",
+            deps=[upstream],
+            kinds=["table", "parquet"],
+            metadata={
+                "dagster/column_schema": table_schema(SEGMENT_MOVEMENT),
+                "dagster/column_lineage": column_lineage(
+                    {
+                        "from_segment": [(upstream, "segment")],
+                        "to_segment": [(upstream, "segment")],
+                        "customers": [(upstream, "customer_id")],
+                        "monetary_before": [(upstream, "monetary")],
+                        "monetary_now": [(upstream, "monetary")],
+                    }
+                ),
+            },
+        )
+        checks = check_specs(
+            self.key, SEGMENT_MOVEMENT, quality.MOVEMENT_RULES, spec.partitions_def
+        )
+
+        @dg.multi_asset(
+            name=table_name(self.key.path),
+            specs=[spec],
+            check_specs=checks,
+            **self.op_settings(context),
+        )
+        def _segment_movement(
+            context: dg.AssetExecutionContext, rfm_store: StoreResource, rfm_engine: EngineResource
+        ) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult]:
+            weeks = [Week(as_of, key) for key, as_of in self.as_of_dates(context)]
+
+            def work(week: Week) -> Mapping[dg.AssetKey, Published]:
+                with rfm_engine.yield_engine() as engine:
+                    inputs = Inputs(rfm_store.get_store(), engine)
+                    return self._publish(week, inputs, upstream, context.run_id)
+
+            yield from run_weeks(context, weeks, work)
+
+        return dg.Definitions(assets=[_segment_movement])
+
+    def _publish(
+        self, week: Week, inputs: Inputs, upstream: dg.AssetKey, run_id: str
+    ) -> Mapping[dg.AssetKey, Published]:
+        now = inputs.snapshot(upstream, week.as_of)
+        before = inputs.before(upstream, week.as_of)
+        current, previous = inputs.rows(now), inputs.rows(before) if before else None
+        moves = inputs.engine.checkpoint(
+            movement(
+                current,
+                previous,
+                as_of=week.as_of,
+                previous_as_of=before.as_of if before else None,
+            )
+        )
+
+        def rules(staged: Staged) -> list[CheckOutcome]:
+            entered = customers_by_segment(current)
+            rows = collect_rows(staged.rows)
+            here = sum(row["customers"] for row in rows if row["to_segment"] != LEFT)
+            there = sum(row["customers"] for row in rows if row["from_segment"] != NEW)
+            gone = sum(row["customers"] for row in rows if row["to_segment"] == LEFT)
+            came = sum(row["customers"] for row in rows if row["from_segment"] == NEW)
+            known_before = before.manifest.row_counts["rows"] if before else 0
+            return [
+                quality.reconciles(
+                    "customers_reconcile",
+                    whole=("customers of both snapshots", sum(entered.values()) + known_before),
+                    parts={"stayed, twice": here + there - gone - came, "(new)": came, "(left)": gone},
+                )
+            ]
+
+        publication = publish(
+            inputs.store,
+            inputs.engine,
+            SEGMENT_MOVEMENT,
+            table=table_name(self.key.path),
+            as_of=week.as_of,
+            frame=moves,
+            rules=rules,
+            run_id=run_id,
+            inputs=inputs.provenance(),
+        )
+        scheme = stored_scheme(now)
+        order = list(scheme.names) if scheme else sorted(customers_by_segment(current))
+        metadata = {
+            "movement": movement_matrix(collect_rows(inputs.rows(publication.snapshot)), order),
+            "compared with": str(before.as_of) if before else "no snapshot before",
+        }
+        return {self.key: Published(publication, metadata)}

@@ -1,0 +1,137 @@
+"""`SegmentSummaryComponent`: size, value and means of each segment, week by week."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar
+
+import dagster as dg
+from pydantic import Field
+
+from rfm_assets import quality
+from rfm_assets.components.base import AssetName, RfmComponent
+from rfm_assets.components.columns import column_lineage, table_schema
+from rfm_assets.components.execution import Published, Week, check_specs, run_weeks
+from rfm_assets.components.inputs import Inputs
+from rfm_assets.components.rendering import markdown_table
+from rfm_assets.components.resources import EngineResource, StoreResource
+from rfm_assets.components.scheme_lookup import scheme_at_load, stored_scheme
+from rfm_assets.domain.summaries import SummaryConfig, segment_summary, tiers_by_name
+from rfm_assets.engine import collect_rows
+from rfm_assets.errors import InvalidConfig
+from rfm_assets.library import benchmarks
+from rfm_assets.publishing import publish
+from rfm_assets.schemas import SEGMENT_SUMMARY
+from rfm_assets.store import table_name
+
+
+class SegmentSummaryComponent(SummaryConfig, RfmComponent):
+    """Size, value, means, benchmarks, hours and tier of each segment of a snapshot."""
+
+    example: ClassVar[Mapping[str, Any]] = {
+        "asset_name": "segment_summary",
+        "customer_segments_asset_key": "customer_segments",
+    }
+
+    customer_segments_asset_key: AssetName = Field(
+        default="customer_segments", description="Segments that are summed up."
+    )
+
+    @property
+    def config(self) -> SummaryConfig:
+        """The domain's part of the fields."""
+        return SummaryConfig.model_construct(
+            **{name: getattr(self, name) for name in SummaryConfig.model_fields}
+        )
+
+    def definitions(self, context: dg.ComponentLoadContext) -> dg.Definitions:
+        upstream = dg.AssetKey.from_user_string(self.customer_segments_asset_key)
+        if (scheme := scheme_at_load(context, upstream)) is not None:
+            tiers_by_name(self.config, scheme)  # a tier of an unknown segment is an error at load
+        spec = self.asset_spec(
+            context,
+            description="One row per segment of the scheme, also the empty ones: customers, value, "
+            "means, change since the snapshot before, typical shares, loyalty tier.",
+            group_name="segments",
+            deps=[upstream],
+            kinds=["table", "parquet"],
+            metadata={
+                "dagster/column_schema": table_schema(SEGMENT_SUMMARY),
+                "dagster/column_lineage": column_lineage(
+                    {
+                        "segment": [(upstream, "segment")],
+                        "customers": [(upstream, "customer_id")],
+                        "monetary_total": [(upstream, "monetary")],
+                        "monetary_mean": [(upstream, "monetary")],
+                        "monetary_pct": [(upstream, "monetary")],
+                        "recency_mean": [(upstream, "recency")],
+                        "frequency_mean": [(upstream, "frequency")],
+                    }
+                ),
+            },
+        )
+        checks = check_specs(self.key, SEGMENT_SUMMARY, quality.SUMMARY_RULES, spec.partitions_def)
+
+        @dg.multi_asset(
+            name=table_name(self.key.path),
+            specs=[spec],
+            check_specs=checks,
+            **self.op_settings(context),
+        )
+        def _segment_summary(
+            context: dg.AssetExecutionContext, rfm_store: StoreResource, rfm_engine: EngineResource
+        ) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult]:
+            weeks = [Week(as_of, key) for key, as_of in self.as_of_dates(context)]
+
+            def work(week: Week) -> Mapping[dg.AssetKey, Published]:
+                with rfm_engine.yield_engine() as engine:
+                    inputs = Inputs(rfm_store.get_store(), engine)
+                    return self._publish(week, inputs, upstream, context.run_id)
+
+            yield from run_weeks(context, weeks, work)
+
+        return dg.Definitions(assets=[_segment_summary])
+
+    def _publish(
+        self, week: Week, inputs: Inputs, upstream: dg.AssetKey, run_id: str
+    ) -> Mapping[dg.AssetKey, Published]:
+        now = inputs.snapshot(upstream, week.as_of)
+        before = inputs.before(upstream, week.as_of)
+        scheme = stored_scheme(now)
+        if scheme is None:
+            raise InvalidConfig(
+                key="customer_segments_asset_key",
+                value=self.customer_segments_asset_key,
+                reason="has scores, but no segments to sum up",
+                fix="Set `use_predefined_segments: true` there, or remove this component.",
+            )
+        summary = segment_summary(
+            inputs.rows(now),
+            inputs.rows(before) if before else None,
+            scheme=scheme,
+            config=self.config,
+            as_of=week.as_of,
+            benchmark=benchmarks()[self.industry] if self.industry else None,
+        )
+        publication = publish(
+            inputs.store,
+            inputs.engine,
+            SEGMENT_SUMMARY,
+            table=table_name(self.key.path),
+            as_of=week.as_of,
+            frame=summary,
+            rules=lambda staged: [
+                quality.reconciles(
+                    "customers_reconcile",
+                    whole=("customers of the snapshot", now.manifest.row_counts["rows"]),
+                    parts={
+                        "in segments": sum(row["customers"] for row in collect_rows(staged.rows))
+                    },
+                )
+            ],
+            run_id=run_id,
+            config_hash=self.config.fingerprint(),
+            inputs=inputs.provenance(),
+        )
+        rows = collect_rows(inputs.rows(publication.snapshot).sort("customers", descending=True))
+        shown = [name for name in rows[0] if name != "as_of"]
+        metadata = {"summary": markdown_table(shown, [[row[n] for n in shown] for row in rows])}
+        return {self.key: Published(publication, metadata)}
