@@ -12,9 +12,12 @@ from datetime import date
 import narwhals as nw
 
 from rfm_assets.domain.frames import Table
-from rfm_assets.domain.history import UNNAMED
 from rfm_assets.domain.money import to_units
 from rfm_assets.domain.rfm import day_number
+
+
+NO_SEGMENT = "(none)"
+"""Stands for the segment of customers who have scores but no named segment."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +30,7 @@ class Totals:
 
 def customers_by_segment(customers: Table) -> dict[str, int]:
     """Customers of each segment that occurs, by name; those without one under `(none)`."""
-    named = customers.select(nw.col("segment").fill_null(UNNAMED))
+    named = customers.select(nw.col("segment").fill_null(NO_SEGMENT))
     counted = named.group_by("segment").agg(nw.len().alias("n")).collect("pyarrow")
     pairs = zip(
         counted.get_column("segment").to_list(), counted.get_column("n").to_list(), strict=True
