@@ -17,7 +17,12 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 
-from rfm_assets.components.resources import EngineResource, StoreResource
+from rfm_assets.components.resources import (
+    ENGINE_KEY,
+    STORE_KEY,
+    EngineResource,
+    StoreResource,
+)
 from rfm_assets.errors import (
     PartitionsNotSeparated,
     UnsupportedAnnotation,
@@ -39,7 +44,7 @@ KINDS: Mapping[type, FrameKind] = MappingProxyType(
 )
 
 
-class StoreIOManager(dg.ConfigurableIOManager):
+class StoreIOManager(dg.IOManager):
     """Loads stored tables by annotation, and stores the frames that assets return.
 
     - For one partition, its snapshot; for several, their rows one after the other, or a dict by
@@ -49,8 +54,9 @@ class StoreIOManager(dg.ConfigurableIOManager):
     - `AssetIn(metadata={"part": "excluded", "columns": [...]})` reads a part, or fewer columns.
     """
 
-    store: dg.ResourceDependency[StoreResource]
-    engine: dg.ResourceDependency[EngineResource]
+    def __init__(self, store: StoreResource, engine: EngineResource) -> None:
+        self.store = store
+        self.engine = engine
 
     def load_input(self, context: dg.InputContext) -> Any:
         """The table of the upstream asset, as the annotated kind.
@@ -126,9 +132,9 @@ class StoreIOManager(dg.ConfigurableIOManager):
         metadata = context.definition_metadata
         part = str(metadata.get("part", ROWS))
         columns = metadata.get("columns")
-        if _is_narwhals(kind, nw.LazyFrame):
+        if kind is nw.LazyFrame:
             return read_snapshots(self.engine.yield_engine(), snapshots, part=part, columns=columns)
-        eager = _is_narwhals(kind, nw.DataFrame)
+        eager = kind is nw.DataFrame
         frame_kind = "pyarrow" if eager else KINDS.get(kind, "pandas")
         frame = hand_out(
             lambda engine: read_snapshots(engine, snapshots, part=part, columns=columns),
@@ -138,20 +144,31 @@ class StoreIOManager(dg.ConfigurableIOManager):
 
     @staticmethod
     def _require_known(kind: Any, table: str) -> None:
-        narwhals = _is_narwhals(kind, nw.LazyFrame) or _is_narwhals(kind, nw.DataFrame)
-        if not (narwhals or kind in {Any, None} or kind in KINDS):
+        if kind not in {Any, nw.LazyFrame, nw.DataFrame, *KINDS}:
             raise UnsupportedAnnotation(annotation=kind, table=table)
 
 
-def _is_narwhals(annotation: Any, frame: type) -> bool:
-    return annotation is frame or get_origin(annotation) is frame
+@dg.io_manager(
+    required_resource_keys={STORE_KEY, ENGINE_KEY},
+    description="Loads stored tables by annotation, and stores the frames that assets return.",
+)
+def store_io_manager(context: dg.InitResourceContext) -> StoreIOManager:
+    """The IO manager over the project's store and engine.
+
+    It requires them by key rather than holding them, because Dagster warns of a deprecation of
+    its own wherever one configurable resource is nested in another.
+    """
+    resources = context.resources
+    return StoreIOManager(getattr(resources, STORE_KEY), getattr(resources, ENGINE_KEY))
 
 
 def _has_partitions_itself(context: dg.InputContext) -> bool:
     """Whether the asset that is being computed has partitions, or a partition was asked for."""
-    if not context.has_partition_key and context._step_context is None:  # noqa: SLF001
-        return True
-    return context.step_context.entity_partitions_def is not None
+    try:
+        step = context.step_context
+    except dg.DagsterInvariantViolationError:
+        return True  # Loaded by hand, for the partitions named there.
+    return step.entity_partitions_def is not None
 
 
 def _separated(obj: Any, keys: Sequence[str], asset: str) -> Mapping[str, Any]:
