@@ -12,14 +12,12 @@ from datetime import date
 
 import narwhals as nw
 
+from rfm_assets.domain.distribution import NO_SEGMENT
 from rfm_assets.domain.frames import Table
 from rfm_assets.domain.money import from_units, to_units
 
 NEW = "(new)"
 LEFT = "(left)"
-UNNAMED = "(none)"
-"""Stands for the segment of customers who have scores but no named segment."""
-
 SMALLEST_SHARE = 0.0001
 """A share below one in ten thousand counts as this much in the population stability index, whose
 logarithm has no value at 0. So an emptied segment of 5 % adds 0.31, not infinity."""
@@ -66,46 +64,34 @@ def movement(
     )
 
 
-def segment_shares(snapshot: Table) -> dict[str, float]:
-    """Share of the customers (0..1) in each segment that has any, by name."""
-    counted = (
-        snapshot.group_by("segment").agg(nw.len().alias("customers")).collect("pyarrow")
-    )
-    segments = counted.get_column("segment").to_list()
-    customers = counted.get_column("customers").to_list()
-    everybody = sum(customers)
-    pairs = sorted((name or UNNAMED, count) for name, count in zip(segments, customers, strict=True))
-    return {name: count / everybody for name, count in pairs}
-
-
 def population_stability_index(before: Mapping[str, float], now: Mapping[str, float]) -> float:
     """How far two distributions over segments lie apart: sum of (now - before) ln(now / before).
 
-    Shares are 0..1; a segment that one side lacks has share 0 there, and shares below
-    `SMALLEST_SHARE` count as that. By custom 0.1 is worth a look and 0.25 a large shift; 0 is no
-    change. Two empty distributions are alike.
+    Args:
+        before: Customers by segment (`distribution.customers_by_segment`), or their shares.
+        now: The same of the later snapshot.
+
+    Returns:
+        0 for no change; by custom 0.1 is worth a look and 0.25 a large shift. A segment that one
+        side lacks has share 0 there, and shares below `SMALLEST_SHARE` count as that.
     """
+    old, new = _shares(before), _shares(now)
     total = 0.0
-    for name in sorted({*before, *now}):
-        old = max(before.get(name, 0.0), SMALLEST_SHARE)
-        new = max(now.get(name, 0.0), SMALLEST_SHARE)
-        total += (new - old) * math.log(new / old)
+    for name in sorted({*old, *new}):
+        was = max(old.get(name, 0.0), SMALLEST_SHARE)
+        is_now = max(new.get(name, 0.0), SMALLEST_SHARE)
+        total += (is_now - was) * math.log(is_now / was)
     return total
 
 
-def largest_share(shares: Mapping[str, float]) -> tuple[str, float] | None:
-    """The segment with the largest share and that share; None where there is no customer.
-
-    Of equal shares the alphabetically first.
-    """
-    if not shares:
-        return None
-    return min(shares.items(), key=lambda pair: (-pair[1], pair[0]))
+def _shares(sizes: Mapping[str, float]) -> dict[str, float]:
+    everybody = sum(sizes.values())
+    return {name: size / everybody for name, size in sizes.items()} if everybody else {}
 
 
 def _side(snapshot: Table, segment: str, units: str) -> Table:
     return snapshot.select(
         "customer_id",
-        nw.col("segment").fill_null(UNNAMED).alias(segment),
+        nw.col("segment").fill_null(NO_SEGMENT).alias(segment),
         to_units(nw.col("monetary")).alias(units),
     )

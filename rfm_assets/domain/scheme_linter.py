@@ -147,9 +147,7 @@ def _band_findings(scheme: Scheme) -> list[Finding]:
     matches = {s: [i for i, rule in rules.items() if rule.matches_score(s)] for s in scores}
     found = _dead_rules(scheme, rules, matches)
     bare = [
-        f"{low:g} to {high:g}"
-        for low, high in pairwise(points)
-        if not matches[(low + high) / 2]
+        f"{low:g} to {high:g}" for low, high in pairwise(points) if not matches[(low + high) / 2]
     ]
     if bare and scheme.fallback is None:
         message = (
@@ -198,7 +196,7 @@ def _overlaps(
     for (first, second), cells in sorted(shared.items()):
         message = (
             f"rule {second + 1} ({scheme.rules[second].segment}) overlaps rule {first + 1} "
-            f"({scheme.rules[first].segment}), which wins, in {len(cells)}: first {cells[0]}."
+            f"({scheme.rules[first].segment}), which wins, {len(cells)} times, first at {cells[0]}."
         )
         if severity == "error":
             message += " Narrow one of them, or set `overlaps: allow`."

@@ -182,9 +182,7 @@ def _usable_scheme(scheme: Scheme | None, config: SegmentationConfig) -> Scheme 
     return scheme
 
 
-def _points(
-    customers: Table, config: SegmentationConfig, frozen: CutPoints | None
-) -> CutPoints:
+def _points(customers: Table, config: SegmentationConfig, frozen: CutPoints | None) -> CutPoints:
     if config.thresholds is not None:
         return CutPoints.from_thresholds(config.thresholds)
     if config.cut_points == "each_run":
@@ -232,7 +230,7 @@ def _first_match(
 
 
 def _days_before(as_of: date, days: nw.Expr) -> nw.Expr:
-    midnight = nw.lit(datetime(as_of.year, as_of.month, as_of.day))  # noqa: DTZ001 - a calendar day
+    midnight = nw.lit(datetime(as_of.year, as_of.month, as_of.day))
     return (midnight - days.cast(nw.Int64) * timedelta(days=1)).cast(nw.Date)
 
 

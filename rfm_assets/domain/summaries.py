@@ -10,11 +10,12 @@ from datetime import date
 from typing import Literal, TypeAlias
 
 import narwhals as nw
+from narwhals.typing import IntoDType
 from pydantic import Field
 
 from rfm_assets.domain.config import ConfigModel
+from rfm_assets.domain.distribution import NO_SEGMENT, customers_by_segment
 from rfm_assets.domain.frames import Table
-from rfm_assets.domain.history import UNNAMED
 from rfm_assets.domain.money import money_of, to_units
 from rfm_assets.domain.schemes import Scheme
 
@@ -91,10 +92,10 @@ def segment_summary(
     Raises:
         UnknownSegment: `loyalty_tiers` names a segment that the scheme does not have.
     """
-    names = scheme.names if scheme else (UNNAMED,)
+    names = scheme.names if scheme else (NO_SEGMENT,)
     tiers = tiers_by_name(config, scheme) if scheme else {}
     sizes = _sizes(current)
-    before = None if previous is None else _customers(previous)
+    before = None if previous is None else customers_by_segment(previous)
     customers = [sizes.get(name, _EMPTY)["customers"] for name in names]
     units = [sizes.get(name, _EMPTY)["units"] for name in names]
     everybody, all_units = sum(customers), sum(units)
@@ -144,7 +145,7 @@ def success_hours(units: Sequence[int], budget: float | None) -> Sequence[float 
 
 _EMPTY = {"customers": 0, "units": 0, "recency": 0, "frequency": 0}
 
-_TYPES: dict[str, nw.dtypes.DType | type[nw.dtypes.DType]] = {
+_TYPES: Mapping[str, IntoDType] = {
     "as_of": nw.Date,
     "segment": nw.String,
     "customers": nw.Int64,
@@ -167,7 +168,7 @@ def _sizes(snapshot: Table) -> dict[str, dict[str, int]]:
     sums = ("units", "recency", "frequency")
     counted = (
         snapshot.select(
-            nw.col("segment").fill_null(UNNAMED),
+            nw.col("segment").fill_null(NO_SEGMENT),
             to_units(nw.col("monetary")).alias("units"),
             *[nw.col(name).cast(nw.Int64) for name in ("recency", "frequency")],
         )
@@ -180,14 +181,3 @@ def _sizes(snapshot: Table) -> dict[str, dict[str, int]]:
         segment: {name: int(values[row]) for name, values in columns.items()}
         for row, segment in enumerate(counted.get_column("segment").to_list())
     }
-
-
-def _customers(snapshot: Table) -> dict[str, int]:
-    counted = (
-        snapshot.select(nw.col("segment").fill_null(UNNAMED))
-        .group_by("segment")
-        .agg(nw.len().alias("customers"))
-        .collect("pyarrow")
-    )
-    names = counted.get_column("segment").to_list()
-    return dict(zip(names, counted.get_column("customers").to_list(), strict=True))

@@ -9,6 +9,7 @@ from functools import cache
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
+from typing import Any, cast
 
 import yaml
 from pydantic import ValidationError
@@ -84,9 +85,9 @@ def _read(file: Path | Traversable, *, shown: str, key: str) -> Scheme:
         return InvalidScheme(scheme=shown, problems=[problem], file=shown, key=key)
 
     try:
-        text = file.read_text(encoding="utf-8")
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
-        data = yaml.safe_load(text)
+        loader: Any = yaml.SafeLoader(file.read_text(encoding="utf-8"))
+        root: yaml.Node | None = loader.get_single_node()
+        data: object = loader.construct_document(root) if root else None
     except UnicodeDecodeError as error:
         raise refused(None, f"is not UTF-8 text ({error.reason}). Save it as UTF-8.") from error
     except yaml.MarkedYAMLError as error:
@@ -94,12 +95,16 @@ def _read(file: Path | Traversable, *, shown: str, key: str) -> Scheme:
         raise refused(line, f"is not YAML: {error.problem}.") from error
     if not isinstance(data, dict):
         raise refused(1, "is no scheme. Write a mapping with `id`, `segments` and `rules`.")
-    return _checked(data, dict(_lines(root)), file=shown, key=key)
+    lines: dict[tuple[str | int, ...], int] = {}
+    for path, line in _lines(root):
+        if path in lines:
+            message = f"`{_written(path)}` stands twice, first in line {lines[path]}. Keep one."
+            raise refused(line, message)
+        lines[path] = line
+    return _checked(cast("dict[str, object]", data), lines, file=shown, key=key)
 
 
-def _checked(
-    data: Mapping[str, object], lines: Lines, *, file: str | None, key: str
-) -> Scheme:
+def _checked(data: Mapping[str, object], lines: Lines, *, file: str | None, key: str) -> Scheme:
     name = str(data.get("id", "unnamed"))
     try:
         scheme = Scheme.model_validate(dict(data))
@@ -133,12 +138,13 @@ def _problem_of(detail: ErrorDetails, lines: Lines) -> YamlProblem:
     location = detail["loc"]
     message = detail["msg"].removeprefix("Value error, ")
     if detail["type"] == "extra_forbidden":
-        model = _MODEL_OF.get(str(location[0]), Scheme) if len(location) > 1 else Scheme
-        allowed = tuple(model.model_fields)
-        message = f"is not a key here. {did_you_mean(str(location[-1]), allowed)}"
+        *above, word = location
+        model = _MODEL_OF[str(above[0])] if above else Scheme
+        message = f"is not a key here. {did_you_mean(str(word), tuple(model.model_fields))}"
     elif detail["type"] == "missing":
-        message = f"{location[-1]!r} is missing. Add it."
-        location = location[:-1]
+        *above, missing = location
+        message = f"{missing!r} is missing. Add it."
+        location = tuple(above)
     elif detail["type"] != "value_error":
         message = f"{detail['input']!r} is not allowed: {message}."
     return YamlProblem(_line_at(lines, location), _written(location), message)

@@ -1,0 +1,1 @@
+"""Tables in, tables out. No Dagster, no files, no environment and no clock in here."""
