@@ -35,7 +35,7 @@ AssetName: TypeAlias = Annotated[
     WithJsonSchema(
         {
             "type": "string",
-            "pattern": "^[a-z][a-z0-9_]*(/[a-z][a-z0-9_]*)*$",
+            "pattern": "^[A-Za-z0-9]\\w*(/[A-Za-z0-9]\\w*)*$",
             "examples": ["customer_segments"],
         }
     ),

@@ -163,7 +163,6 @@ class WeeklyRefreshComponent(StrictComponent):
         job = dg.define_asset_job(
             self.job_name,
             selection=selection,
-            partitions_def=self.partitions_def,
             description="Computes every table for one week, or for the weeks of a backfill.",
         )
         return dg.Definitions(jobs=[job], schedules=[self._schedule(job)])

@@ -164,7 +164,7 @@ def _by_tag(tag: str, alternatives: Sequence[Schema]) -> dict[str, Any]:
     ]
     conditions = [
         {
-            "if": {"properties": {tag: {"enum": value}}, "required": [tag]},
+            "if": {"type": "object", "properties": {tag: {"enum": value}}, "required": [tag]},
             "then": _with_templates(alternative, top=True),
         }
         for value, alternative in zip(values, alternatives, strict=True)
