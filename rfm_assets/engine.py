@@ -34,6 +34,9 @@ EPOCH = date(1970, 1, 1)
 
 FILE_NAME = "rows-0.parquet"
 
+ROW_GROUP_ROWS = 122_880
+"""DuckDB's own size, taken for every engine."""
+
 
 class Engine(Protocol):
     """What the rest of the package asks of an engine. Close it, or use it as a context manager.
@@ -75,7 +78,11 @@ class Engine(Protocol):
         ...
 
     def day_number(self, table: Table, column: str) -> Table:
-        """Add `day` (Int32): the days from 1970-01-01 to the naive timestamp or date `column`."""
+        """Add `day` (Int32): the days from 1970-01-01 to the naive timestamp or date `column`.
+
+        Raises:
+            InvalidConfig: The timestamps have a time zone, so that their day depends on the reader.
+        """
         ...
 
     def close(self) -> None:
@@ -179,11 +186,11 @@ class DuckDBEngine:
         return _rows_in(target)
 
     def day_number(self, table: Table, column: str) -> Table:
+        others = _beside_day(table, column)
         days = duckdb.ColumnExpression(column).cast(duckdb.sqltypes.DATE) - (
             duckdb.ConstantExpression(EPOCH)
         )
         day = days.cast(duckdb.sqltypes.INTEGER).alias("day")
-        others = [name for name in table.collect_schema().names() if name != "day"]
         kept = [duckdb.ColumnExpression(name) for name in others]
         return nw.from_native(self._relation(table).select(*kept, day))
 
@@ -248,12 +255,15 @@ class PolarsEngine:
         frame = self._frame(table.sort(*sort_by, nulls_last=True) if sort_by else table)
         target = folder / FILE_NAME
         with target.open("wb") as file:
-            frame.sink_parquet(file, engine="streaming")
+            # A fixed size, because by default it follows the number of threads.
+            frame.sink_parquet(
+                file, compression="zstd", row_group_size=ROW_GROUP_ROWS, engine="streaming"
+            )
         return _rows_in(target)
 
     def day_number(self, table: Table, column: str) -> Table:
+        others = _beside_day(table, column)
         day = pl.col(column).cast(pl.Date).cast(pl.Int32).alias("day")
-        others = [name for name in table.collect_schema().names() if name != "day"]
         return nw.from_native(self._frame(table).select(*others, day))
 
     def close(self) -> None:
@@ -273,6 +283,20 @@ class PolarsEngine:
     def _frame(self, table: Table) -> pl.LazyFrame:
         native = table.to_native()
         return native if isinstance(native, pl.LazyFrame) else pl.from_arrow(to_arrow(table)).lazy()
+
+
+def _beside_day(table: Table, column: str) -> list[str]:
+    """The columns that stay beside a new `day`, once `column` is known to have one."""
+    schema = table.collect_schema()
+    kind = schema[column]
+    if isinstance(kind, nw.Datetime) and kind.time_zone is not None:
+        raise InvalidConfig(
+            key=column,
+            value=str(kind),
+            reason="has a time zone",
+            fix="Convert it to the business time zone and drop the zone, then number its days.",
+        )
+    return [name for name in schema.names() if name != "day"]
 
 
 def _rows_in(path: AnyPath) -> int:

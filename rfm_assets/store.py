@@ -16,6 +16,7 @@ import re
 import secrets
 import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -363,13 +364,9 @@ def _sync(path: Path) -> None:
 
 
 def _remove(folder: UPath) -> None:
-    """Remove a version; another writer may be sweeping the same one."""
+    """Remove a version. Where another writer sweeps the same one, either finishes the work."""
     if isinstance(folder, Path):
-        shutil.rmtree(folder, onerror=_unless_gone)
+        with suppress(FileNotFoundError):
+            shutil.rmtree(folder)
     elif folder.exists():
         folder.fs.rm(folder.path, recursive=True)
-
-
-def _unless_gone(_function: object, _path: object, failure: tuple) -> None:
-    if not isinstance(failure[1], FileNotFoundError):
-        raise failure[1]
