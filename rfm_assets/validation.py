@@ -25,6 +25,7 @@ from rfm_assets.schemas import TableContract, part_check
 
 AS_OF = "as_of"
 SAMPLE_ROWS = 5
+_TIMES = "rfm_times"
 
 
 class CheckOutcome(BaseModel):
@@ -98,7 +99,7 @@ def validate(
         group.wanted.append(rule.wanted)
         if n_failed:
             group.n_failed += n_failed
-            group.faults.append(f"{n_failed:,} of {n_rows:,} rows without {rule.wanted}")
+            group.faults.append(f"{n_failed:,} of {n_rows:,} rows break `{rule.wanted}`")
             group.sample += examples.breaking(rule)
     for rule, n_surplus in zip(unique, duplicates, strict=True):
         group = groups[rule.group]
@@ -182,7 +183,7 @@ def _count(
     duplicates = [
         n_rows
         - (
-            int(found[f"unique_{rule.columns[0]}"])
+            int(found[f"unique_{rule.columns[0]}"] or 0)
             if len(rule.columns) == 1
             else _distinct(table, rule.columns)
         )
@@ -209,14 +210,17 @@ class _Examples:
         return self._worded(self.table.filter(rule.failing).select(*columns))
 
     def repeated(self, rule: UniqueRule) -> list[str]:
-        counted = self.table.group_by(*rule.columns).agg(nw.len().alias("rows with it"))
-        return self._worded(counted.filter(nw.col("rows with it") > 1))
+        counted = self.table.group_by(*rule.columns).agg(nw.len().alias(_TIMES))
+        return self._worded(counted.filter(nw.col(_TIMES) > 1))
 
     def _worded(self, rows: Table) -> list[str]:
         columns = rows.collect_schema().names()
         first = rows.sort(*columns, nulls_last=True).head(SAMPLE_ROWS)
         return [
-            ", ".join(f"{name} {value}" for name, value in row.items())
+            ", ".join(
+                f"{value} times" if name == _TIMES else f"{name} {_shown(value)}"
+                for name, value in row.items()
+            )
             for row in first.collect(backend="pyarrow").rows(named=True)
         ]
 
@@ -229,7 +233,8 @@ def _identifying(contract: TableContract, available: Iterable[str]) -> tuple[str
 def _outcome(name: str, group: _Group, n_rows: int, contract: TableContract) -> CheckOutcome:
     passed = not group.faults
     sample = tuple(dict.fromkeys(group.sample))[:SAMPLE_ROWS]
-    observed = "; ".join(group.faults) or f"{n_rows:,} rows, none at fault"
+    number = f"{n_rows:,}" if n_rows else "no"
+    observed = "; ".join(group.faults) or f"{number} rows, none at fault"
     if sample:
         observed = f"{observed} (for example {'; '.join(sample)})"
     return CheckOutcome(
@@ -242,3 +247,7 @@ def _outcome(name: str, group: _Group, n_rows: int, contract: TableContract) -> 
         n_failed=group.n_failed,
         sample=sample,
     )
+
+
+def _shown(value: object) -> str:
+    return "(empty)" if value is None else str(value)

@@ -4,7 +4,12 @@ from importlib import import_module
 from typing import Any
 
 _MODULES = {
+    "CampaignListComponent": "campaign_list",
+    "CustomerSegmentationComponent": "customer_segments",
     "DeploymentComponent": "deployment",
+    "SegmentMovementComponent": "segment_movement",
+    "SegmentSummaryComponent": "segment_summary",
+    "SuppressionListComponent": "suppression_list",
     "WeeklyRefreshComponent": "weekly_refresh",
 }
 

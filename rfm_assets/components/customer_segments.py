@@ -24,7 +24,7 @@ from rfm_assets.domain.distribution import (
     totals_of_transactions,
 )
 from rfm_assets.domain.frames import Table
-from rfm_assets.domain.history import population_stability_index, segment_shares
+from rfm_assets.domain.history import population_stability_index
 from rfm_assets.domain.schemes import Scheme
 from rfm_assets.domain.scoring import CutPoints
 from rfm_assets.domain.segments import Segmentation, SegmentationConfig, segment
@@ -187,12 +187,12 @@ class CustomerSegmentationComponent(SegmentationConfig, RfmComponent):
         since: date | None,
         whole: Totals,
     ) -> list[CheckOutcome]:
-        now = segment_shares(staged.rows)
-        then = None if before is None else segment_shares(before)
+        now = customers_by_segment(staged.rows)
+        then = None if before is None else customers_by_segment(before)
         index = None if then is None else population_stability_index(then, now)
         return [
             *_totals_reconcile(staged, result, whole),
-            quality.largest_segment(customers=customers_by_segment(staged.rows), checks=self.checks),
+            quality.largest_segment(customers=now, checks=self.checks),
             quality.drift(index=index, since=since, checks=self.checks),
         ]
 

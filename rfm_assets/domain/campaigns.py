@@ -255,6 +255,13 @@ def suppressed_members(members: Table, suppression: Sequence[Table]) -> list[str
     return sorted(found)
 
 
+def suppressed_by_reason(suppression: Table) -> dict[str, int]:
+    """Customers on a suppression list by reason, strongest first."""
+    counted = suppression.group_by("reason").agg(n=nw.len()).collect()
+    found = {str(reason): int(n) for reason, n in counted.iter_rows()}
+    return {reason: found[reason] for reason in SUPPRESSION_REASONS if reason in found}
+
+
 def _eligible() -> nw.Expr:
     return nw.col("_in_segments") & nw.col("_matches")
 

@@ -1,0 +1,193 @@
+"""`SuppressionListComponent`: who must not be contacted, from segments and from a file."""
+
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import dagster as dg
+import pandera.pandas as pa
+from pydantic import Field, model_validator
+
+from rfm_assets import quality
+from rfm_assets.components.base import AssetName, RfmComponent
+from rfm_assets.components.columns import column_lineage, table_schema
+from rfm_assets.components.execution import Published, Week, check_specs, run_weeks
+from rfm_assets.components.inputs import Inputs
+from rfm_assets.components.rendering import markdown_table
+from rfm_assets.components.resources import EngineResource, StoreResource
+from rfm_assets.components.scheme_lookup import scheme_at_load, segment_names, stored_scheme
+from rfm_assets.domain.campaigns import (
+    SUPPRESSION_REASONS,
+    SuppressionConfig,
+    suppressed_by_reason,
+    suppression_list,
+)
+from rfm_assets.domain.config import ConfigModel
+from rfm_assets.errors import InvalidConfig
+from rfm_assets.publishing import publish
+from rfm_assets.schemas import SUPPRESSION_LIST
+from rfm_assets.sources import Attribute, CustomerReading, FileSource, read_customers
+from rfm_assets.store import table_name
+
+CONTRACT = SUPPRESSION_LIST.narrowed("reason", pa.Check.isin(SUPPRESSION_REASONS))
+
+
+class EntryColumns(ConfigModel):
+    """Which column of the entries is what."""
+
+    customer_id: str = Field(min_length=1, description="Column with the customer.")
+    reason: str | None = Field(
+        default=None,
+        min_length=1,
+        description="Column with the reason; unknown words count as `other`.",
+    )
+    since: str | None = Field(
+        default=None,
+        min_length=1,
+        description="Column with the day from which the entry holds; empty means always.",
+    )
+
+
+class Entries(ConfigModel):
+    """A file or table of customers who must not be contacted."""
+
+    source: FileSource = Field(description="Where the entries come from.")
+    columns: EntryColumns = Field(description="Which column of the source is what.")
+    max_age_days: int | None = Field(
+        default=None,
+        ge=1,
+        description="Age of the file in days past which no list is published; null for any age.",
+    )
+
+
+class SuppressionListComponent(SuppressionConfig, RfmComponent):
+    """Customers who must not be contacted, from segments, from a file, or from both."""
+
+    example: ClassVar[Mapping[str, Any]] = {
+        "asset_name": "suppression_list",
+        "segments": ["Lost"],
+    }
+
+    customer_segments_asset_key: AssetName = Field(
+        default="customer_segments", description="Segments that `segments` refers to."
+    )
+    entries: Entries | None = Field(
+        default=None,
+        description="Unsubscribed, bounced, erased and other customers from a file or table.",
+    )
+
+    @model_validator(mode="after")
+    def _says_who(self) -> Self:
+        if not self.segments and self.entries is None:
+            raise InvalidConfig(
+                key="segments",
+                value=[],
+                reason="is empty, and there are no entries",
+                fix="Name segments, or a file under `entries`.",
+            )
+        return self
+
+    def definitions(self, context: dg.ComponentLoadContext) -> dg.Definitions:
+        upstream = dg.AssetKey.from_user_string(self.customer_segments_asset_key)
+        if (scheme := scheme_at_load(context, upstream)) is not None:
+            segment_names(self.segments, scheme, key="segments")
+        spec = self.asset_spec(
+            context,
+            description="Customers who must not be contacted, each once with the strongest reason. "
+            "It stands above every campaign list: nobody on it is on any of them.",
+            group_name="campaigns",
+            deps=[upstream] if self.segments else [],
+            kinds=["table", "parquet"],
+            metadata={
+                "dagster/column_schema": table_schema(SUPPRESSION_LIST),
+                "dagster/column_lineage": column_lineage(
+                    {
+                        "customer_id": [(upstream, "customer_id")],
+                        "reason": [(upstream, "segment")],
+                    }
+                    if self.segments
+                    else {}
+                ),
+            },
+        )
+        checks = check_specs(self.key, CONTRACT, (), spec.partitions_def)
+        root = context.project_root
+
+        @dg.multi_asset(
+            name=table_name(self.key.path),
+            specs=[spec],
+            check_specs=checks,
+            **self.op_settings(context),
+        )
+        def _suppression_list(
+            context: dg.AssetExecutionContext, rfm_store: StoreResource, rfm_engine: EngineResource
+        ) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult]:
+            weeks = [Week(as_of, key) for key, as_of in self.as_of_dates(context)]
+
+            def work(week: Week) -> Mapping[dg.AssetKey, Published]:
+                with rfm_engine.yield_engine() as engine:
+                    inputs = Inputs(rfm_store.get_store(), engine)
+                    return self._publish(week, inputs, upstream, root, context.run_id)
+
+            yield from run_weeks(context, weeks, work)
+
+        return dg.Definitions(assets=[_suppression_list])
+
+    def _publish(
+        self, week: Week, inputs: Inputs, upstream: dg.AssetKey, root: Path, run_id: str
+    ) -> Mapping[dg.AssetKey, Published]:
+        snapshot = inputs.snapshot(upstream, week.as_of) if self.segments else None
+        names = (
+            segment_names(self.segments, stored_scheme(snapshot), key="segments")
+            if snapshot
+            else []
+        )
+        entries = self._read_entries(inputs, root)
+        table = inputs.engine.checkpoint(
+            suppression_list(
+                as_of=week.as_of,
+                customers=inputs.rows(snapshot) if snapshot else None,
+                segments=names,
+                entries=entries.table if entries else None,
+                source=entries.name if entries else "",
+            )
+        )
+        by_reason = suppressed_by_reason(table)
+        publication = publish(
+            inputs.store,
+            inputs.engine,
+            CONTRACT,
+            table=table_name(self.key.path),
+            as_of=week.as_of,
+            frame=table,
+            run_id=run_id,
+            config_hash=SuppressionConfig(segments=self.segments).fingerprint(),
+            source_fingerprint=entries.source_fingerprint if entries else "",
+            counts=by_reason,
+            inputs=inputs.provenance(),
+        )
+        metadata = {"reasons": markdown_table(["reason", "customers"], by_reason.items())}
+        return {self.key: Published(publication, metadata)}
+
+    def _read_entries(self, inputs: Inputs, root: Path) -> CustomerReading | None:
+        """The entries, or None where none are configured; unreadable ones raise."""
+        if self.entries is None:
+            return None
+        columns = self.entries.columns
+        reading = read_customers(
+            self.entries.source,
+            customer_id=columns.customer_id,
+            attributes={
+                name: Attribute(column=column, kind=kind)
+                for name, column, kind in (
+                    ("reason", columns.reason, "text"),
+                    ("since", columns.since, "date"),
+                )
+                if column is not None
+            },
+            engine=inputs.engine,
+            root=root,
+        )
+        reading.require_younger_than(self.entries.max_age_days, now=datetime.now(UTC))
+        return reading
