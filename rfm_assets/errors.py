@@ -3,7 +3,7 @@
 A message names the culprit, the place and the fix. Nothing here reads files or frames.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import NamedTuple, Protocol
 
@@ -393,3 +393,27 @@ class PartitionsNotSeparated(RfmError):
             "Return a dict with one table per partition key."
         )
         self.asset, self.keys = asset, tuple(keys)
+
+
+class RowsRefused(RfmError):
+    """Rows that the policy says must not occur."""
+
+    def __init__(self, *, reason: str, rows: int, places: Sequence[str]) -> None:
+        super().__init__(
+            f"transactions: {rows} rows with {reason}, first at {', '.join(places)}. The policy "
+            f"says `{reason}: refuse`: correct the source, or set it to quarantine or drop."
+        )
+        self.reason, self.rows = reason, rows
+
+
+class MixedCurrencies(RfmError):
+    """Amounts in several currencies cannot be added up."""
+
+    def __init__(self, *, rows_by_currency: Mapping[str, int], declared: str | None) -> None:
+        found = ", ".join(f"{code} ({rows} rows)" for code, rows in rows_by_currency.items())
+        beside = f", but `currency` is {declared}" if declared else ""
+        super().__init__(
+            f"transactions: the amounts are in {found}{beside}. Give `currency` and "
+            "`exchange_rates`, or read one currency only."
+        )
+        self.rows_by_currency = dict(rows_by_currency)

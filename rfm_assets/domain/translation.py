@@ -14,6 +14,7 @@ from typing import Final
 import narwhals as nw
 
 from rfm_assets.domain.kinds import evident_kind, written_date, written_digits
+from rfm_assets.domain.money import exact_ratio
 from rfm_assets.domain.syntax import (
     Arithmetic,
     Call,
@@ -168,5 +169,5 @@ def _rounded(node: Call) -> nw.Expr:
     """Half away from zero, alike for both signs; engines round halves in different ways."""
     value = _number(node.arguments[0])
     scale = float(10 ** (written_digits(node) or 0))
-    size = (value.abs() * scale + 0.5).floor() / scale
+    size = exact_ratio((value.abs() * scale + 0.5).floor(), scale)
     return nw.when(value < 0).then(0.0 - size).otherwise(size)

@@ -1,0 +1,451 @@
+"""The row policy: which parsed rows become transactions, which are set aside, which are dropped.
+
+How a source is read and its text parsed does not belong here (`sources/`), nor whether the result
+is good enough to publish (the checks).
+
+Each row gets one outcome, the first that applies in this order:
+
+1. `malformed_line`: the line has too few or too many values, or bytes outside the encoding
+2. `missing_customer_id`
+3. `excluded_customer` (dropped): on the list of staff and tests
+4. `invalid_date`: missing, unparsable, or before 1900
+5. `future_date`: later than today plus the declared skew
+6. `invalid_amount`: missing, no number, NaN or infinite
+7. `unknown_currency`: missing, or without an exchange rate
+8. `absurd_amount`: larger than declared possible, after conversion
+9. `refund` (dropped): under `refunds: exclude`
+10. `duplicate` (dropped): alike a row with a lower source and line
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Final, Literal, TypeAlias
+
+import narwhals as nw
+from pydantic import Field, field_validator, model_validator
+
+from rfm_assets.domain.config import ConfigModel
+from rfm_assets.domain.frames import Table
+from rfm_assets.errors import ColumnMissing, MixedCurrencies, RowsRefused
+
+BadRows: TypeAlias = Literal["quarantine", "drop", "refuse"]
+
+FIRST_DAY: Final = -25_567
+"""1900-01-01; an earlier date is an error of the source, such as an empty Excel cell."""
+
+REJECT_REASONS: Final = (
+    "malformed_line",
+    "missing_customer_id",
+    "invalid_date",
+    "future_date",
+    "invalid_amount",
+    "unknown_currency",
+    "absurd_amount",
+)
+"""Why rows are set aside, in the order in which they are tried."""
+DROP_REASONS: Final = ("excluded_customer", "refund", "duplicate")
+"""Why rows are left out on purpose, besides reasons for which the policy says `drop`."""
+
+_PARSED: Final = (
+    "source", "source_line", "customer_id", "customer_id_raw", "order_id", "order_id_raw",
+    "date", "date_raw", "day", "amount", "amount_raw", "currency", "currency_raw",
+    "unreadable_attributes", "row_key", "malformed",
+)  # fmt: skip
+"""Columns of the parsed frame; all others are attributes."""
+_KEPT: Final = "kept"
+
+
+class TransactionPolicy(ConfigModel):
+    """What is done with rows that are not plain purchases. `quarantine` sets them aside."""
+
+    malformed_line: BadRows = Field(
+        default="quarantine", description="Lines of a CSV file that cannot be split into columns."
+    )
+    missing_customer_id: BadRows = Field(
+        default="quarantine", description="Rows without a customer id."
+    )
+    invalid_date: BadRows = Field(
+        default="quarantine", description="Rows whose date is missing, unparsable or before 1900."
+    )
+    future_date: BadRows = Field(
+        default="quarantine",
+        description="Rows that are dated later than today plus `future_skew_days`.",
+    )
+    future_skew_days: int = Field(
+        default=1, ge=0, le=366, description="Days that a date may lie in the future."
+    )
+    invalid_amount: BadRows = Field(
+        default="quarantine",
+        description="Rows whose amount is missing, not a number, NaN or infinite.",
+    )
+    absurd_amount: BadRows = Field(
+        default="quarantine", description="Rows whose amount is beyond `max_abs_amount`."
+    )
+    max_abs_amount: float = Field(
+        default=1e9,
+        gt=0,
+        le=1e12,
+        description="Largest amount, of either sign, that a row can have, in the currency kept.",
+    )
+    exact_duplicates: Literal["keep", "drop"] = Field(
+        default="keep",
+        description=(
+            "Rows that are alike in every column of the source: keep all, or only the one that "
+            "comes first in the source."
+        ),
+    )
+    deduplicate_by: list[str] = Field(
+        default=[],
+        description=(
+            "Columns that make a row unique, such as `[order_id, product_id]`; only the first row "
+            "of each is kept. Rows where one of them is empty all stay."
+        ),
+    )
+    refunds: Literal["net", "exclude", "separate"] = Field(
+        default="net",
+        description=(
+            "Negative amounts: `net` against spend, `exclude` them, or keep them `separate` in "
+            "the column refund_amount with an amount of 0."
+        ),
+    )
+    excluded_customers: list[str] = Field(
+        default=[], description="Customer ids of staff and tests, whose rows are dropped."
+    )
+    currency: str | None = Field(
+        default=None,
+        min_length=1,
+        description="Currency of the amounts kept; needed with `exchange_rates`.",
+    )
+    exchange_rates: dict[str, float] = Field(
+        default={},
+        description=(
+            "Units of `currency` for one unit of another, such as `{USD: 0.92}`; without rates a "
+            "mixture of currencies is refused."
+        ),
+    )
+    unknown_currency: BadRows = Field(
+        default="quarantine",
+        description="Rows whose currency is missing or has no exchange rate.",
+    )
+
+    @field_validator("excluded_customers", mode="before")
+    @classmethod
+    def _ids_are_text(cls, value: object) -> object:
+        # YAML reads a bare 17850 as a number; an id is text.
+        if not isinstance(value, list):
+            return value
+        return [str(item) if type(item) is int else item for item in value]
+
+    @field_validator("exchange_rates")
+    @classmethod
+    def _rates_are_positive(cls, rates: dict[str, float]) -> dict[str, float]:
+        for code, rate in rates.items():
+            if not 0 < rate < float("inf"):
+                message = f"the rate of {code} is {rate}; rates are greater than 0"
+                raise ValueError(message)
+        return {code.upper(): rate for code, rate in rates.items()}
+
+    @model_validator(mode="after")
+    def _rates_lead_somewhere(self) -> TransactionPolicy:
+        if self.exchange_rates and self.currency is None:
+            message = "exchange_rates need `currency`, the one that amounts are converted to"
+            raise ValueError(message)
+        return self
+
+    @property
+    def needs_row_keys(self) -> bool:
+        """Whether the source must say which rows are alike as a whole."""
+        return self.exact_duplicates == "drop"
+
+    def treatment(self, reason: str) -> BadRows:
+        """What is done with rows of that reason."""
+        if reason in DROP_REASONS:
+            return "drop"
+        treatments: dict[str, BadRows] = {
+            "malformed_line": self.malformed_line,
+            "missing_customer_id": self.missing_customer_id,
+            "invalid_date": self.invalid_date,
+            "future_date": self.future_date,
+            "invalid_amount": self.invalid_amount,
+            "unknown_currency": self.unknown_currency,
+            "absurd_amount": self.absurd_amount,
+        }
+        return treatments[reason]
+
+
+@dataclass(frozen=True)
+class PolicyCounts:
+    """How many rows came and what became of them. `rows_in` is the sum of all others."""
+
+    rows_in: int
+    rows_kept: int
+    rejected_by_reason: Mapping[str, int] = field(default_factory=dict[str, int])
+    dropped_by_reason: Mapping[str, int] = field(default_factory=dict[str, int])
+    unreadable_attributes: Mapping[str, int] = field(default_factory=dict[str, int])
+
+    @property
+    def rows_rejected(self) -> int:
+        """Rows set aside, with a reason each."""
+        return sum(self.rejected_by_reason.values())
+
+    @property
+    def rows_dropped(self) -> int:
+        """Rows left out because the policy says so."""
+        return sum(self.dropped_by_reason.values())
+
+    def as_dict(self) -> dict[str, int]:
+        """Flat, for manifests and metadata: `rows_in`, `rejected/future_date` and so on."""
+        flat = {
+            "rows_in": self.rows_in,
+            "rows_kept": self.rows_kept,
+            "rows_rejected": self.rows_rejected,
+            "rows_dropped": self.rows_dropped,
+        }
+        flat |= {f"rejected/{reason}": n for reason, n in self.rejected_by_reason.items()}
+        flat |= {f"dropped/{reason}": n for reason, n in self.dropped_by_reason.items()}
+        return flat | {f"unreadable/{name}": n for name, n in self.unreadable_attributes.items()}
+
+
+@dataclass(frozen=True)
+class PolicyResult:
+    """What the policy made of the rows.
+
+    Attributes:
+        kept: customer_id, order_id, date, day, amount, refund_amount under `refunds: separate`,
+            and the attributes.
+        rejects: The rows set aside, in the columns of `schemas.TransactionDataRejects`.
+        counts: How many rows went where.
+    """
+
+    kept: Table
+    rejects: Table
+    counts: PolicyCounts
+
+
+def apply_policy(
+    parsed: Table,
+    policy: TransactionPolicy,
+    *,
+    now_day: int,
+    checkpoint: Callable[[Table], Table] | None = None,
+) -> PolicyResult:
+    """Decide each row's fate.
+
+    Args:
+        parsed: The parsed frame: `source`, `source_line`, the canonical columns with their
+            `_raw` text, `day`, optionally `currency`, `row_key`, `malformed`, and attributes.
+        policy: The switches.
+        now_day: Today in days since 1970-01-01 in the business time zone.
+        checkpoint: Holds a frame that is used several times; used where duplicates are sought.
+
+    Raises:
+        RowsRefused: The policy says `refuse` for a reason that occurs.
+        MixedCurrencies: More than one currency without exchange rates.
+        ColumnMissing: `deduplicate_by` names a column that is not mapped.
+    """
+    names = parsed.collect_schema().names()
+    attributes = [name for name in names if name not in _PARSED]
+    converted = _converted(parsed, policy, names)
+    judged = converted.with_columns(outcome=_outcome(policy, names, now_day))
+    for keys in _unique_keys(policy, names, attributes):
+        judged = _without_duplicates(judged, keys)
+        if checkpoint is not None:
+            judged = checkpoint(judged)
+    counts = _counts(judged, policy, names)
+    return PolicyResult(
+        kept=_kept(judged, policy, attributes),
+        rejects=_rejects(judged, policy, names),
+        counts=counts,
+    )
+
+
+def _converted(parsed: Table, policy: TransactionPolicy, names: list[str]) -> Table:
+    """Amounts in one currency; rows of an unknown one keep theirs and are judged by it."""
+    if "currency" not in names or not policy.exchange_rates:
+        return parsed
+    rate = nw.lit(1.0)
+    for code, value in policy.exchange_rates.items():
+        rate = nw.when(nw.col("currency") == code).then(nw.lit(value)).otherwise(rate)
+    return parsed.with_columns(amount=nw.col("amount") * rate)
+
+
+def _outcome(policy: TransactionPolicy, names: list[str], now_day: int) -> nw.Expr:
+    """The first reason that applies; `kept` if none."""
+    amount, day, customer = nw.col("amount"), nw.col("day"), nw.col("customer_id")
+    tests: list[tuple[str, nw.Expr]] = []
+    if "malformed" in names:
+        tests.append(("malformed_line", ~nw.col("malformed").is_null()))
+    tests.append(("missing_customer_id", customer.is_null()))
+    if policy.excluded_customers:
+        tests.append(("excluded_customer", customer.is_in(policy.excluded_customers)))
+    tests += [
+        ("invalid_date", nw.col("date").is_null() | (day < FIRST_DAY)),
+        ("future_date", day > now_day + policy.future_skew_days),
+        ("invalid_amount", amount.is_null() | ~amount.is_finite()),
+    ]
+    if "currency" in names:
+        currency = nw.col("currency")
+        unknown = currency.is_null()
+        if policy.exchange_rates:
+            known = [*policy.exchange_rates, str(policy.currency).upper()]
+            unknown |= ~currency.is_in(known)
+        tests.append(("unknown_currency", unknown))
+    tests.append(("absurd_amount", amount.abs() > policy.max_abs_amount))
+    if policy.refunds == "exclude":
+        tests.append(("refund", amount < 0))
+    outcome = nw.lit(_KEPT)
+    for reason, test in reversed(tests):
+        outcome = nw.when(test).then(nw.lit(reason)).otherwise(outcome)
+    return outcome
+
+
+def _unique_keys(
+    policy: TransactionPolicy, names: list[str], attributes: list[str]
+) -> list[list[str]]:
+    keys: list[list[str]] = []
+    if policy.exact_duplicates == "drop":
+        keys.append(["row_key"])
+    if policy.deduplicate_by:
+        known = ["customer_id", "order_id", "date", "day", "amount", *attributes]
+        for name in policy.deduplicate_by:
+            if name not in known:
+                raise ColumnMissing(
+                    column=name, table="transactions", available=known, key="deduplicate_by"
+                )
+        keys.append(policy.deduplicate_by)
+    for name in ("row_key",) if policy.exact_duplicates == "drop" else ():
+        if name not in names:
+            raise ColumnMissing(
+                column=name, table="parsed rows", available=names, key="exact_duplicates"
+            )
+    return keys
+
+
+def _without_duplicates(judged: Table, keys: list[str]) -> Table:
+    """All but the first of the kept rows with the same keys become `duplicate`."""
+    filled = ~nw.any_horizontal(*(nw.col(key).is_null() for key in keys), ignore_nulls=False)
+    # Rows that are already out, and those with an empty key, take no part.
+    takes_part = (nw.col("outcome") == _KEPT) & filled
+    position = (
+        nw.col("source_line")
+        .cum_count()
+        .over("takes_part", *keys, order_by=["source", "source_line"])
+    )
+    return (
+        judged.with_columns(takes_part=takes_part)
+        .with_columns(position=position)
+        .with_columns(
+            outcome=nw.when(nw.col("takes_part") & (nw.col("position") > 1))
+            .then(nw.lit("duplicate"))
+            .otherwise(nw.col("outcome"))
+        )
+        .drop("takes_part", "position")
+    )
+
+
+def _counts(judged: Table, policy: TransactionPolicy, names: list[str]) -> PolicyCounts:
+    by = ["outcome"]
+    by += [name for name in ("unreadable_attributes", "currency") if name in names]
+    rows = judged.group_by(*by).agg(
+        rows=nw.len(), line=nw.col("source_line").min(), source=nw.col("source").min()
+    )
+    found = rows.collect(backend="pyarrow").to_native().to_pylist()
+    by_outcome: dict[str, int] = {}
+    currencies: dict[str, int] = {}
+    unreadable: dict[str, int] = {}
+    for row in found:
+        by_outcome[row["outcome"]] = by_outcome.get(row["outcome"], 0) + row["rows"]
+        if row["outcome"] == _KEPT:
+            for name in (row.get("unreadable_attributes") or "").split(","):
+                if name:
+                    unreadable[name] = unreadable.get(name, 0) + row["rows"]
+            if row.get("currency") is not None:
+                code = row["currency"]
+                currencies[code] = currencies.get(code, 0) + row["rows"]
+    _refuse_rows(judged, policy, by_outcome)
+    _refuse_mixture(policy, currencies)
+    rejected = {
+        reason: by_outcome[reason]
+        for reason in REJECT_REASONS
+        if reason in by_outcome and policy.treatment(reason) == "quarantine"
+    }
+    dropped = {
+        reason: by_outcome[reason]
+        for reason in (*REJECT_REASONS, *DROP_REASONS)
+        if reason in by_outcome and policy.treatment(reason) == "drop"
+    }
+    return PolicyCounts(
+        rows_in=sum(by_outcome.values()),
+        rows_kept=by_outcome.get(_KEPT, 0),
+        rejected_by_reason=rejected,
+        dropped_by_reason=dropped,
+        unreadable_attributes=dict(sorted(unreadable.items())),
+    )
+
+
+def _refuse_rows(judged: Table, policy: TransactionPolicy, found: Mapping[str, int]) -> None:
+    for reason in REJECT_REASONS:
+        if reason in found and policy.treatment(reason) == "refuse":
+            first = (
+                judged.filter(nw.col("outcome") == reason)
+                .select("source", "source_line")
+                .sort("source", "source_line")
+                .head(3)
+                .collect(backend="pyarrow")
+                .to_native()
+                .to_pylist()
+            )
+            places = [f"{row['source']}:{row['source_line']}" for row in first]
+            raise RowsRefused(reason=reason, rows=found[reason], places=places)
+
+
+def _refuse_mixture(policy: TransactionPolicy, currencies: Mapping[str, int]) -> None:
+    if policy.exchange_rates or not currencies:
+        return
+    declared = policy.currency.upper() if policy.currency else None
+    expected = {declared} if declared else set(list(currencies)[:1])
+    if set(currencies) - expected:
+        raise MixedCurrencies(rows_by_currency=dict(sorted(currencies.items())), declared=declared)
+
+
+def _kept(judged: Table, policy: TransactionPolicy, attributes: list[str]) -> Table:
+    amount = nw.col("amount")
+    columns: list[str | nw.Expr] = ["customer_id", "order_id", "date", "day"]
+    if policy.refunds == "separate":
+        columns.append(nw.when(amount < 0).then(nw.lit(0.0)).otherwise(amount).alias("amount"))
+        columns.append(
+            nw.when(amount < 0).then(-amount).otherwise(nw.lit(0.0)).alias("refund_amount")
+        )
+    else:
+        columns.append("amount")
+    return judged.filter(nw.col("outcome") == _KEPT).select(*columns, *attributes)
+
+
+def _rejects(judged: Table, policy: TransactionPolicy, names: list[str]) -> Table:
+    reasons = [reason for reason in REJECT_REASONS if policy.treatment(reason) == "quarantine"]
+    details = {
+        "missing_customer_id": "customer_id_raw",
+        "invalid_date": "date_raw",
+        "future_date": "date_raw",
+        "invalid_amount": "amount_raw",
+        "absurd_amount": "amount_raw",
+    }
+    if "malformed" in names:
+        details["malformed_line"] = "malformed"
+    if "currency_raw" in names:
+        details["unknown_currency"] = "currency_raw"
+    detail = nw.lit(None, nw.String())
+    for reason, column in details.items():
+        detail = nw.when(nw.col("outcome") == reason).then(nw.col(column)).otherwise(detail)
+    return judged.filter(nw.col("outcome").is_in(reasons)).select(
+        "source",
+        "source_line",
+        reason=nw.col("outcome"),
+        detail=detail,
+        customer_id=nw.col("customer_id_raw"),
+        order_id=nw.col("order_id_raw"),
+        date=nw.col("date_raw"),
+        amount=nw.col("amount_raw"),
+    )

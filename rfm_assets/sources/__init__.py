@@ -1,0 +1,1 @@
+"""Sources of transactions: what can be declared (`config`) and how it is read (`reading`)."""

@@ -1,0 +1,129 @@
+"""The files of a source: finding them, telling what they are, and their fingerprint.
+
+What is inside them does not belong here (`csv_files.py`, `reading.py`).
+"""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from rfm_assets.errors import SourceEmpty, SourceMissing, SourceUnreadable
+
+_CHUNK: Final = 1 << 20
+_SAMPLED_ABOVE: Final = 1 << 30
+"""Larger files are fingerprinted by size, both ends and samples: reading them twice costs minutes."""
+_SAMPLES: Final = 64
+
+GZIP_MAGIC: Final = b"\x1f\x8b"
+_OTHER_MAGIC: Final = {
+    b"PK\x03\x04": "a zip archive or an Excel workbook",
+    b"\xd0\xcf\x11\xe0": "an old Excel workbook",
+    b"PAR1": "a Parquet file",
+    b"\x28\xb5\x2f\xfd": "compressed with zstd",
+    b"BZh": "compressed with bzip2",
+    b"\xfd7zXZ": "compressed with xz",
+    b"%PDF": "a PDF",
+}
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """One file. `name` is how messages, rejects and the fingerprint call it."""
+
+    path: Path
+    name: str
+
+    @property
+    def size(self) -> int:
+        """Bytes on disk."""
+        return self.path.stat().st_size
+
+    def head(self, count: int = 4096) -> bytes:
+        """The first bytes."""
+        with self.path.open("rb") as file:
+            return file.read(count)
+
+    @property
+    def is_gzip(self) -> bool:
+        """Told by the content, because names are wrong often enough."""
+        return self.head(2) == GZIP_MAGIC
+
+
+def find(paths: str | Sequence[str], root: Path, suffix: str = "") -> list[SourceFile]:
+    """The files that `paths` name, sorted by path; relative ones start at `root`.
+
+    A folder stands for all files below it that end in `suffix`.
+
+    Raises:
+        SourceMissing: A path or pattern has no file; the message lists what lies there.
+    """
+    found: dict[Path, None] = {}
+    for path in [paths] if isinstance(paths, str) else paths:
+        for match in _matches(path, root, suffix):
+            found[match] = None
+    return [SourceFile(path, _name(path, root)) for path in sorted(found)]
+
+
+def _matches(path: str, root: Path, suffix: str) -> list[Path]:
+    target = root / path
+    if target.is_file():
+        return [target]
+    if target.is_dir() and suffix:
+        matches = [inner for inner in target.rglob(f"*{suffix}") if inner.is_file()]
+    elif glob.has_magic(path):
+        matches = [Path(inner) for inner in glob.glob(str(target), recursive=True)]  # noqa: PTH207 absolute patterns
+        matches = [inner for inner in matches if inner.is_file()]
+    else:
+        matches = []
+    if not matches:
+        parent = target if target.is_dir() else target.parent
+        nearby = sorted(inner.name for inner in parent.iterdir())[:10] if parent.is_dir() else []
+        raise SourceMissing(path=path, root=str(root), nearby=nearby)
+    return matches
+
+
+def _name(path: Path, root: Path) -> str:
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name
+
+
+def refuse_foreign(file: SourceFile, *, expected: str) -> None:
+    """Raise if the file is empty, or by its first bytes something else than `expected`."""
+    head = file.head()
+    if not head:
+        raise SourceEmpty(source=file.name, reason="the file has 0 bytes")
+    for magic, what in _OTHER_MAGIC.items():
+        if head.startswith(magic):
+            raise SourceUnreadable(
+                source=file.name,
+                reason=f"it is {what}, not {expected}",
+                fix="Set `source.type` to what it is, or export it again.",
+            )
+
+
+def fingerprint(files: Sequence[SourceFile], *, settings: str = "") -> str:
+    """A hash of names, sizes and content, `sha256:` first; `settings` enters it too.
+
+    The same files give the same fingerprint on every machine. Files above 1 GiB are sampled.
+    """
+    digest = hashlib.sha256(settings.encode())
+    for file in files:
+        digest.update(f"\0{file.name}\0{file.size}\0".encode())
+        digest.update(_content(file))
+    return f"sha256:{digest.hexdigest()}"
+
+
+def _content(file: SourceFile) -> bytes:
+    with file.path.open("rb") as stream:
+        if file.size <= _SAMPLED_ABOVE:
+            return hashlib.file_digest(stream, "sha256").digest()
+        digest = hashlib.sha256()
+        step = (file.size - _CHUNK) // _SAMPLES
+        for index in range(_SAMPLES + 1):
+            stream.seek(index * step)
+            digest.update(stream.read(_CHUNK))
+        return digest.digest()
