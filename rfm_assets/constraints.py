@@ -85,8 +85,9 @@ def compile_schema(schema: "pa.DataFrameSchema") -> CompiledSchema:
     rules: list[ColumnRule] = []
     unique: list[tuple[str, ...]] = []
     for column_name, column in schema.columns.items():
-        if column.regex:
-            raise UnsupportedConstraint(schema=name, column=column_name, constraint="regex=True")
+        if column.regex or column.parsers:
+            constraint = "regex=True" if column.regex else "parser"
+            raise UnsupportedConstraint(schema=name, column=column_name, constraint=constraint)
         types[column_name] = _type(column.dtype, schema=name, column=column_name)
         groups[column_name] = (column.metadata or {}).get("check", DEFAULT_GROUP)
         rules += _column_rules(column, groups[column_name], types[column_name], schema=name)

@@ -235,14 +235,19 @@ class TableContract:
     @cached_property
     def schema(self) -> pa.DataFrameSchema:
         """The contract as one Pandera schema: the model's columns, narrowed, with the key."""
-        columns = {name: copy(column) for name, column in self.model.to_schema().columns.items()}
+        declared = self.model.to_schema()
+        columns = {name: copy(column) for name, column in declared.columns.items()}
         for narrowing in self.narrowings:
             column = columns[narrowing.column]
             column.checks = [*column.checks, *narrowing.checks]
             if narrowing.nullable is not None:
                 column.nullable = narrowing.nullable
         return pa.DataFrameSchema(
-            columns, strict=not self.open_ended, unique=list(self.key) or None, name=self.kind
+            columns,
+            checks=declared.checks,
+            strict=not self.open_ended,
+            unique=list(self.key) or None,
+            name=self.kind,
         )
 
     @property
@@ -273,7 +278,7 @@ class TableContract:
 
     def next_step(self, check: str) -> str:
         """What to do when `check` fails on this table."""
-        return f"{NEXT_STEPS[check]}, and run again."
+        return f"{NEXT_STEPS.get(check, 'Look at the rows named here')}, and run again."
 
 
 def part_check(part: str, check: str) -> str:
