@@ -14,7 +14,7 @@ from rfm_assets.components.base import AssetName, RfmComponent
 from rfm_assets.components.columns import column_lineage, table_schema
 from rfm_assets.components.execution import Published, Week, check_specs, run_weeks
 from rfm_assets.components.inputs import Inputs
-from rfm_assets.components.rendering import markdown_table, score_heat_map
+from rfm_assets.components.rendering import markdown_table, score_heat_map, score_table
 from rfm_assets.components.resources import EngineResource, StoreResource
 from rfm_assets.domain.distribution import (
     Totals,
@@ -201,6 +201,7 @@ class CustomerSegmentationComponent(SegmentationConfig, RfmComponent):
     ) -> dict[str, dg.MetadataValue | str]:
         rows = inputs.rows(snapshot)
         points = result.cut_points
+        grid = collect_rows(score_grid(rows))
         reasons = [
             (name.removeprefix("excluded_"), n)
             for name, n in result.counts.items()
@@ -208,11 +209,8 @@ class CustomerSegmentationComponent(SegmentationConfig, RfmComponent):
         ]
         shown: dict[str, dg.MetadataValue | str] = {
             "cut points": _cut_point_table(points),
-            "customers by score": score_heat_map(
-                collect_rows(score_grid(rows)),
-                bins=points.scale,
-                title=f"Customers by recency and frequency score, {snapshot.as_of}",
-            ),
+            "recency × frequency": score_heat_map(grid, bins=points.scale),
+            "customers by score": score_table(grid, bins=points.scale),
             "left out": markdown_table(["reason", "customers"], reasons),
         }
         if self.calculate_segment_value and scheme is not None and snapshot.as_of is not None:

@@ -9,11 +9,14 @@ from io import BytesIO
 
 import dagster as dg
 
-HEAT_MAP_LIMIT_BYTES = 100_000
-"""Dagster shows an inline picture from the event log; a larger one makes the page crawl."""
-
-LABELLED_BINS = 10
-"""With more scores than these the counts no longer fit into their squares."""
+SHADES = (
+    (255, 255, 229), (237, 248, 177), (199, 233, 180), (127, 205, 187), (65, 182, 196),
+    (29, 145, 192), (34, 94, 168), (12, 44, 132), (27, 42, 58), (255, 255, 255),
+)  # fmt: skip
+"""ColorBrewer's YlGnBu from few to many customers, readable for the colour-blind; ink; paper."""
+INK, PAPER = 8, 9
+CELL, SMALL_CELL, WIDE_BINS = (64, 34), (36, 20), 5
+LABELS = (24, 20)
 
 
 def markdown_table(
@@ -57,45 +60,49 @@ def waterfall_table(steps: Iterable[Mapping[str, object]]) -> dg.MarkdownMetadat
     )
 
 
-def score_heat_map(
-    cells: Iterable[Mapping[str, int]], *, bins: int, title: str
+def score_table(
+    cells: Iterable[Mapping[str, int]], *, bins: int
 ) -> dg.MarkdownMetadataValue:
-    """Customers by recency and frequency score as an inline PNG, with the counts written in.
+    """Customers by recency score (rows, highest first) and frequency score (columns)."""
+    counts = {(cell["R_score"], cell["F_score"]): cell["customers"] for cell in cells}
+    scores = range(1, bins + 1)
+    rows = [
+        [f"**R{r}**", *(counts.get((r, f), "·") for f in scores)] for r in reversed(scores)
+    ]
+    return markdown_table(["", *(f"F{f}" for f in scores)], rows)
 
-    `cells` have R_score, F_score and customers; scores run from 1 to `bins`.
+
+def score_heat_map(
+    cells: Iterable[Mapping[str, int]], *, bins: int
+) -> dg.MarkdownMetadataValue:
+    """Customers by recency score (upwards) and frequency score (to the right) as an inline PNG.
+
+    `cells` have R_score, F_score and customers; scores run from 1 to `bins`. The darkest cell is
+    the one with most customers. Flat colours in a small palette keep it below the size up to
+    which Dagster shows a picture at once instead of a link.
     """
-    # Imported here: the definitions load without a plotting library, only a run needs one.
-    import numpy as np
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
+    # Imported here: loading the definitions does not need it, only a run does.
+    from PIL import Image, ImageDraw, ImageFont
 
-    grid = np.zeros((bins, bins), dtype=int)
-    for cell in cells:
-        grid[cell["R_score"] - 1, cell["F_score"] - 1] = cell["customers"]
-    side = 1.4 + 0.62 * min(bins, 10)
-    # Fixed margins: letting the library find them draws everything twice.
-    figure = Figure(figsize=(side + 1.2, side), dpi=96)
-    FigureCanvasAgg(figure)
-    axes = figure.add_axes((0.14, 0.14, 0.68, 0.74))
-    image = axes.imshow(grid, cmap="YlGnBu", origin="lower", aspect="auto")
-    if bins <= LABELLED_BINS:
-        half = grid.max() / 2
-        for (r, f), count in np.ndenumerate(grid):
-            colour = "white" if count > half else "#1b2a3a"
-            axes.text(f, r, f"{count:,}", ha="center", va="center", color=colour, fontsize=9)
-    scores = [str(score) for score in range(1, bins + 1)]
-    axes.set_xticks(range(bins), scores)
-    axes.set_yticks(range(bins), scores)
-    axes.set_xlabel(f"F score ({bins} buys most often)")
-    axes.set_ylabel(f"R score ({bins} bought last)")
-    axes.set_title(title, fontsize=10, loc="left")
-    figure.colorbar(image, cax=figure.add_axes((0.85, 0.14, 0.03, 0.74)), label="customers")
+    counts = {(cell["R_score"], cell["F_score"]): cell["customers"] for cell in cells}
+    most = max(counts.values(), default=1)
+    width, height = (CELL if bins <= WIDE_BINS else SMALL_CELL)
+    image = Image.new("P", (LABELS[0] + width * bins, LABELS[1] + height * bins), PAPER)
+    image.putpalette([channel for colour in SHADES for channel in colour])
+    draw = ImageDraw.Draw(image)
+    draw.fontmode = "1"  # hard edges compress to a fraction
+    font = ImageFont.load_default_imagefont()
+    for r in range(1, bins + 1):
+        top = (bins - r) * height
+        draw.text((2, top + height // 2 - 6), f"R{r}", fill=INK, font=font)
+        for f in range(1, bins + 1):
+            left = LABELS[0] + (f - 1) * width
+            shade = round(counts.get((r, f), 0) / most * (INK - 1))
+            draw.rectangle((left, top, left + width - 2, top + height - 2), fill=shade)
+    for f in range(1, bins + 1):
+        at = (LABELS[0] + (f - 1) * width + width // 2 - 6, bins * height + 4)
+        draw.text(at, f"F{f}", fill=INK, font=font)
     buffer = BytesIO()
-    figure.savefig(buffer, format="png")
-    data = buffer.getvalue()
-    if len(data) > HEAT_MAP_LIMIT_BYTES:
-        buffer = BytesIO()
-        figure.savefig(buffer, format="png", dpi=60)
-        data = buffer.getvalue()
-    encoded = base64.b64encode(data).decode("ascii")
-    return dg.MetadataValue.md(f"![{title}](data:image/png;base64,{encoded})")
+    image.save(buffer, format="PNG", optimize=True, bits=4)
+    encoded = base64.b64encode(buffer.getvalue()).decode("ascii")
+    return dg.MetadataValue.md(f"![R×F](data:image/png;base64,{encoded})")
