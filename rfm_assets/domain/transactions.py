@@ -325,23 +325,26 @@ def _unique_keys(
 
 def _without_duplicates(judged: Table, keys: list[str]) -> Table:
     """All but the first of the kept rows with the same keys become `duplicate`."""
-    filled = ~nw.any_horizontal(*(nw.col(key).is_null() for key in keys), ignore_nulls=False)
     # Rows that are already out, and those with an empty key, take no part.
-    takes_part = (nw.col("outcome") == _KEPT) & filled
-    position = (
-        nw.col("source_line")
-        .cum_count()
-        .over("takes_part", *keys, order_by=["source", "source_line"])
-    )
-    return (
-        judged.with_columns(takes_part=takes_part)
+    filled = [~nw.col(key).is_null() for key in keys]
+    part = judged.filter(nw.col("outcome") == _KEPT, *filled)
+    # Few rows have a twin: only those are put in order, which saves a sort of everything.
+    twins = part.group_by(*keys).agg(rows=nw.len()).filter(nw.col("rows") > 1).drop("rows")
+    place = ["source", "source_line"]
+    position = nw.col("source_line").cum_count().over(*keys, order_by=place)
+    later = (
+        part.join(twins, on=keys, how="inner")
         .with_columns(position=position)
+        .filter(nw.col("position") > 1)
+        .select(*place, is_later=nw.lit(value=True))
+    )
+    duplicate = ~nw.col("is_later").is_null()
+    return (
+        judged.join(later, on=place, how="left")
         .with_columns(
-            outcome=nw.when(nw.col("takes_part") & (nw.col("position") > 1))
-            .then(nw.lit("duplicate"))
-            .otherwise(nw.col("outcome"))
+            outcome=nw.when(duplicate).then(nw.lit("duplicate")).otherwise(nw.col("outcome"))
         )
-        .drop("takes_part", "position")
+        .drop("is_later")
     )
 
 

@@ -66,7 +66,10 @@ def find(paths: str | Sequence[str], root: Path, suffix: str = "") -> list[Sourc
     for path in [paths] if isinstance(paths, str) else paths:
         for match in _matches(path, root, suffix):
             found[match] = None
-    return [SourceFile(path, _name(path, root)) for path in sorted(found)]
+    names = {path: _name(path, root) for path in sorted(found)}
+    # Files of one name in two folders beyond the root must not be taken for one.
+    alike = len(set(names.values())) < len(names)
+    return [SourceFile(path, str(path) if alike else name) for path, name in names.items()]
 
 
 def _matches(path: str, root: Path, suffix: str) -> list[Path]:

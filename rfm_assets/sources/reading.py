@@ -6,34 +6,38 @@ Judging rows does not belong here (`domain/transactions.py`), nor storing them (
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
-from functools import reduce
 from pathlib import Path
 
 import duckdb
 import narwhals as nw
-from duckdb import ColumnExpression as Column
-from duckdb import ConstantExpression as Constant
-from duckdb import FunctionExpression as Function
-from duckdb.sqltypes import BIGINT
+from duckdb import StarExpression as Star
 
 from rfm_assets.domain.frames import Table
 from rfm_assets.engine import DuckDBEngine
-from rfm_assets.sources import csv_files
-from rfm_assets.sources.config import ColumnMapping, CsvSource, Source
-from rfm_assets.sources.files import SourceFile, find, fingerprint
+from rfm_assets.errors import InvalidConfig, SourceUnreadable
+from rfm_assets.sources import csv_files, tables
+from rfm_assets.sources.config import (
+    ColumnMapping,
+    CsvSource,
+    DuckDBSource,
+    ExcelSource,
+    GeneratorSource,
+    ParquetSource,
+    Source,
+)
+from rfm_assets.sources.files import find, fingerprint
 from rfm_assets.sources.mapping import (
-    ROW,
-    SOURCE,
+    ROW_KEY,
     check_columns,
     parsed,
+    row_key,
     schema_of,
     wanted,
     with_raw_amount,
 )
-from rfm_assets.sources.parsing import NativeKind, Parser
+from rfm_assets.sources.parsing import Parser
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,7 @@ def read(
     root: Path,
     time_zone: str = "UTC",
     row_keys: bool = False,
+    generate_until: date | None = None,
 ) -> Reading:
     """Read and parse a source.
 
@@ -69,18 +74,58 @@ def read(
         engine: Where the frame lives; it is valid until the engine closes.
         root: Where relative paths start.
         time_zone: The business time zone, into which all dates are brought.
-        row_keys: Whether rows must be comparable as a whole (`exact_duplicates: drop`).
+        row_keys: Whether rows must be comparable as a whole (`policy.needs_row_keys`).
+        generate_until: The first day that the generator leaves out; other sources ignore it.
 
     Raises:
         RfmError: The source is missing, empty, cut off or damaged, or a mapped column is not
             there; the message says which and what to do.
     """
     parser = Parser(source, time_zone)
+    connection = engine.connection
     match source:
         case CsvSource():
             return _csv(source, columns, engine, root, parser, row_keys=row_keys)
-        case _:
-            raise NotImplementedError
+        case ParquetSource():
+            files = find(source.path, root, ".parquet")
+            relation = tables.parquet(connection, files, root)
+            settings = ""
+        case ExcelSource():
+            files = find(source.path, root)
+            relation = tables.excel(connection, files[0], source)
+            settings = source.sheet or ""
+        case DuckDBSource():
+            files = find(source.path, root)
+            relation = tables.database(connection, files[0], source)
+            settings = source.query or source.table or ""
+        case GeneratorSource():
+            if generate_until is None:
+                raise InvalidConfig(
+                    key="generate_until",
+                    value=None,
+                    reason="is missing",
+                    fix="The generator needs the day at which it stops.",
+                )
+            files = []
+            relation = tables.generated(connection, source, generate_until)
+            settings = f"{source.model_dump_json()} {generate_until}"
+    schema = schema_of(relation)
+    if row_keys:
+        key = row_key([name for name in schema if schema[name] is not None])
+        relation = relation.select(Star(), key.alias(ROW_KEY))
+    check_columns(columns, schema, files[0].name if files else "generator")
+    typed = parsed(relation, columns, schema, parser)
+    if not isinstance(source, ParquetSource):
+        try:
+            typed = engine.checkpoint(nw.from_native(typed)).to_native()
+        except duckdb.Error as error:
+            raise SourceUnreadable(
+                source=files[0].name if files else "generator",
+                reason=f"reading fails ({str(error).splitlines()[0]})",
+                fix="Correct the query or the data it reads.",
+            ) from error
+    # Parquet is read again where it is used, which is cheaper than a copy of all of it.
+    return Reading(with_raw_amount(typed, columns), fingerprint(files, settings=settings))
 
 
 def _csv(

@@ -1,0 +1,210 @@
+"""Sources that come with types: Parquet, Excel, DuckDB databases, the generator.
+
+Each function gives a relation with the source's own columns and SOURCE and ROW beside them. What
+the columns mean does not belong here (`mapping.py`).
+"""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Sequence
+from datetime import date
+from pathlib import Path
+
+import duckdb
+import fastexcel
+import polars as pl
+import pyarrow as pa
+from duckdb import ColumnExpression as Column
+from duckdb import ConstantExpression as Constant
+from duckdb import FunctionExpression as Function
+from duckdb import StarExpression as Star
+from duckdb.sqltypes import BIGINT
+
+from rfm_assets.domain.generator import transactions
+from rfm_assets.errors import SourceEmpty, SourceTruncated, SourceUnreadable, did_you_mean
+from rfm_assets.sources.config import DuckDBSource, ExcelSource, GeneratorSource
+from rfm_assets.sources.files import SourceFile, refuse_foreign
+from rfm_assets.sources.mapping import ROW, SOURCE
+
+_PARQUET_MAGIC = b"PAR1"
+
+
+def parquet(
+    connection: duckdb.DuckDBPyConnection, files: Sequence[SourceFile], root: Path
+) -> duckdb.DuckDBPyRelation:
+    """The rows of Parquet files, read when they are asked for. ROW is the row in its file, from 1.
+
+    Raises:
+        SourceEmpty, SourceTruncated, SourceUnreadable: A file is no whole Parquet file, or the
+            files do not fit together.
+    """
+    for file in files:
+        _refuse_broken_parquet(file)
+    hive = any("=" in part for file in files for part in Path(file.name).parts[:-1])
+    try:
+        relation = connection.read_parquet(
+            [str(file.path) for file in files],
+            file_row_number=True,
+            filename=True,
+            hive_partitioning=hive,
+            union_by_name=len(files) > 1,
+        )
+        own = [name for name in relation.columns if name not in {"filename", "file_row_number"}]
+    except duckdb.Error as error:
+        raise SourceUnreadable(
+            source=", ".join(file.name for file in files[:3]),
+            reason=f"the Parquet files cannot be read together ({_first_line(error)})",
+            fix="Give files of one schema.",
+        ) from error
+    path = Column("filename")
+    below = Constant(f"{root}/")
+    name = duckdb.CaseExpression(
+        Function("prefix", path, below),
+        Function("substr", path, Function("length", below) + Constant(1)),
+    ).otherwise(Function("parse_filename", path))
+    return relation.select(
+        *(Column(column) for column in own),
+        name.alias(SOURCE),
+        (Column("file_row_number") + Constant(1)).cast(BIGINT).alias(ROW),
+    )
+
+
+def _refuse_broken_parquet(file: SourceFile) -> None:
+    if file.size == 0:
+        raise SourceEmpty(source=file.name, reason="the file has 0 bytes")
+    if file.head(4) != _PARQUET_MAGIC:
+        raise SourceUnreadable(
+            source=file.name,
+            reason="it is not a Parquet file",
+            fix="Set `source.type` to what it is, or export it again.",
+        )
+    with file.path.open("rb") as stream:
+        stream.seek(-min(4, file.size), 2)
+        if stream.read() != _PARQUET_MAGIC:
+            raise SourceTruncated(source=file.name, where="before its footer")
+
+
+def excel(
+    connection: duckdb.DuckDBPyConnection, file: SourceFile, source: ExcelSource
+) -> duckdb.DuckDBPyRelation:
+    """The rows of a sheet. ROW is the row in the sheet, whose first row is the header.
+
+    Raises:
+        SourceEmpty, SourceTruncated, SourceUnreadable: The file is no whole workbook, or has no
+            such sheet.
+    """
+    if file.size == 0:
+        raise SourceEmpty(source=file.name, reason="the file has 0 bytes")
+    if file.head(2) == b"PK" and not zipfile.is_zipfile(file.path):
+        raise SourceTruncated(source=file.name, where="inside the workbook")
+    try:
+        sheets = fastexcel.read_excel(file.path).sheet_names
+    except fastexcel.FastExcelError as error:
+        raise SourceUnreadable(
+            source=file.name,
+            reason=f"it cannot be read as an Excel workbook ({_first_line(error)})",
+            fix="Set `source.type` to what it is, or save it again.",
+        ) from error
+    sheet = sheets[0] if source.sheet is None else source.sheet
+    if sheet not in sheets:
+        raise SourceUnreadable(
+            source=file.name, reason=f"it has no sheet {sheet!r}", fix=did_you_mean(sheet, sheets)
+        )
+    frame = pl.read_excel(
+        file.path,
+        sheet_name=sheet,
+        drop_empty_rows=False,
+        drop_empty_cols=False,
+        infer_schema_length=None,
+        raise_if_empty=False,
+    )
+    numbered = frame.with_row_index(ROW, offset=2)
+    filled = numbered.filter(~pl.all_horizontal(pl.col(frame.columns).is_null()))
+    return connection.from_arrow(filled.to_arrow(compat_level=pl.CompatLevel.oldest())).select(
+        *(Column(name) for name in frame.columns),
+        Constant(f"{file.name}[{sheet}]").alias(SOURCE),
+        Column(ROW).cast(BIGINT).alias(ROW),
+    )
+
+
+def database(
+    connection: duckdb.DuckDBPyConnection, file: SourceFile, source: DuckDBSource
+) -> duckdb.DuckDBPyRelation:
+    """The rows of a table or query, streamed once. ROW counts them as they come.
+
+    Raises:
+        SourceUnreadable: The file is no database, is being written by another process, has no
+            such table, or refuses the query.
+    """
+    refuse_foreign(file, expected="a DuckDB database")
+    threads = connection.execute("SELECT current_setting('threads')").fetchall()[0][0]
+    try:
+        other = duckdb.connect(
+            str(file.path), read_only=True, config={"threads": threads}
+        )
+    except duckdb.Error as error:
+        locked = "lock" in str(error).lower()
+        raise SourceUnreadable(
+            source=file.name,
+            reason="another process is writing to it"
+            if locked
+            else f"it cannot be opened as a DuckDB database ({_first_line(error)})",
+            fix="Close the writer, or read a copy." if locked else "Check `source.path`.",
+        ) from error
+    if source.table is not None:
+        tables = [row[0] for row in other.execute("SHOW TABLES").fetchall()]
+        if source.table not in tables:
+            raise SourceUnreadable(
+                source=file.name,
+                reason=f"it has no table {source.table!r}",
+                fix=did_you_mean(source.table, tables),
+            )
+        relation = other.table(source.table)
+        name = f"{file.name}:{source.table}"
+    else:
+        relation = _queried(other, file, str(source.query))
+        name = f"{file.name}:query"
+    numbered = relation.select(Star(), Function("row_number").over().cast(BIGINT).alias(ROW))
+    try:
+        stream = numbered.to_arrow_reader()
+    except duckdb.Error as error:
+        raise _refused(file, error) from error
+    return connection.from_arrow(stream).select(Star(), Constant(name).alias(SOURCE))
+
+
+def _queried(
+    other: duckdb.DuckDBPyConnection, file: SourceFile, query: str
+) -> duckdb.DuckDBPyRelation:
+    try:
+        relation = other.sql(query)
+    except duckdb.Error as error:
+        raise _refused(file, error) from error
+    if relation is None:
+        raise SourceUnreadable(
+            source=file.name, reason="the query gives no rows", fix="Write a SELECT."
+        )
+    return relation
+
+
+def _refused(file: SourceFile, error: duckdb.Error) -> SourceUnreadable:
+    return SourceUnreadable(
+        source=file.name,
+        reason=f"the query fails ({_first_line(error)})",
+        fix="Correct `source.query`; the database is opened read-only.",
+    )
+
+
+def generated(
+    connection: duckdb.DuckDBPyConnection, source: GeneratorSource, end: date
+) -> duckdb.DuckDBPyRelation:
+    """The generator's rows to the day before `end`. ROW counts them, and never changes."""
+    rows = transactions(source, end)
+    number = pa.array(range(1, rows.num_rows + 1), pa.int64())
+    return connection.from_arrow(rows.append_column(ROW, number)).select(
+        Star(), Constant("generator").alias(SOURCE)
+    )
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0]
