@@ -10,10 +10,9 @@ _MODULES = {
     "SegmentMovementComponent": "segment_movement",
     "SegmentSummaryComponent": "segment_summary",
     "SuppressionListComponent": "suppression_list",
+    "TransactionDataComponent": "transaction_data",
     "WeeklyRefreshComponent": "weekly_refresh",
 }
-
-__all__ = [*_MODULES]  # pyright: ignore[reportUnsupportedDunderAll]
 
 
 def __getattr__(name: str) -> Any:
@@ -24,4 +23,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return __all__
+    return [*_MODULES]
