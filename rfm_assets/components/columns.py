@@ -13,8 +13,13 @@ from rfm_assets.schemas import TableContract
 TYPE_NAMES = {"string": "text", "str": "text", "datetime64": "timestamp", "date": "date"}
 
 
-def table_schema(contract: TableContract) -> dg.TableSchema:
-    """The contract's columns for the `dagster/column_schema` of an asset."""
+def table_schema(
+    contract: TableContract, *, more: Mapping[str, str] | None = None
+) -> dg.TableSchema:
+    """The contract's columns for the `dagster/column_schema` of an asset.
+
+    `more` names columns that this deployment adds, with what they hold.
+    """
     columns = []
     for name, column in contract.schema.columns.items():
         columns.append(
@@ -29,6 +34,7 @@ def table_schema(contract: TableContract) -> dg.TableSchema:
                 ),
             )
         )
+    columns += [dg.TableColumn(name=name, type=kind) for name, kind in (more or {}).items()]
     return dg.TableSchema(columns=columns)
 
 

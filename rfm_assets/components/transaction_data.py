@@ -1,0 +1,240 @@
+"""`TransactionDataComponent`: a source of orders, cleaned; what cannot be used is set aside."""
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any, ClassVar
+from zoneinfo import ZoneInfo
+
+import dagster as dg
+from pydantic import Field
+
+from rfm_assets import quality
+from rfm_assets.components.base import RfmComponent
+from rfm_assets.components.columns import table_schema
+from rfm_assets.components.execution import Published, Week, check_specs, run_weeks
+from rfm_assets.components.inputs import Inputs
+from rfm_assets.components.rendering import markdown_table
+from rfm_assets.components.resources import EngineResource, StoreResource
+from rfm_assets.domain.distribution import newest_day
+from rfm_assets.domain.rfm import day_number
+from rfm_assets.domain.transactions import (
+    PolicyCounts,
+    PolicyResult,
+    TransactionPolicy,
+    apply_policy,
+)
+from rfm_assets.errors import SnapshotMissing, ValidationFailed
+from rfm_assets.publishing import Publication, Staged, publish
+from rfm_assets.schemas import TRANSACTION_DATA, TRANSACTION_DATA_REJECTS
+from rfm_assets.sources.config import ColumnMapping, Source, TimeZoneName
+from rfm_assets.sources.reading import Reading, read
+from rfm_assets.store import table_name
+from rfm_assets.validation import CheckOutcome
+
+REJECTS = "rejects"
+
+
+class TransactionDataComponent(RfmComponent):
+    """Transactions from a source, in canonical form, with the unusable rows set aside."""
+
+    example: ClassVar[Mapping[str, Any]] = {
+        "asset_name": "transaction_data",
+        "source": {"type": "csv", "path": "data/orders.csv"},
+        "columns": {
+            "customer_id": "customer",
+            "order_id": "order_number",
+            "date": "ordered_at",
+            "amount": "quantity * unit_price",
+        },
+    }
+
+    source: Source = Field(description="Where the rows come from.")
+    columns: ColumnMapping = Field(description="Which column of the source is what.")
+    time_zone: TimeZoneName = Field(
+        default="UTC",
+        description="Business time zone (IANA name) that dates are brought into.",
+        examples=["Europe/Berlin"],
+    )
+    policy: TransactionPolicy = Field(
+        default=TransactionPolicy(),
+        description="What to do with rows that are incomplete, implausible or unwanted.",
+    )
+    checks: quality.TransactionChecks = Field(
+        default=quality.TransactionChecks(),
+        description="When transactions warn, and when they are not published.",
+    )
+
+    def definitions(self, context: dg.ComponentLoadContext) -> dg.Definitions:
+        rejects_key = self.sibling_key(REJECTS)
+        main = self.asset_spec(
+            context,
+            description=(
+                "Canonical transactions: one row per order line, order, payment or charge, with "
+                "one spelling per customer and amounts in one currency. Each run reads the whole "
+                f"source again. Rows that cannot be used stand in `{rejects_key.to_user_string()}`."
+            ),
+            group_name="transactions",
+            kinds=["table", "parquet", self.source.type],
+            metadata={
+                "dagster/column_schema": table_schema(
+                    TRANSACTION_DATA,
+                    more={name: a.kind for name, a in self.columns.attributes.items()},
+                )
+            },
+            partitioned=False,
+        )
+        rejects = self.asset_spec(
+            context,
+            key=rejects_key,
+            description="Source rows that could not be used, as they stood, each with its line "
+            "and one reason. Rows read = rows kept + rows here + rows dropped by policy.",
+            group_name="transactions",
+            kinds=["table", "parquet"],
+            metadata={"dagster/column_schema": table_schema(TRANSACTION_DATA_REJECTS)},
+            partitioned=False,
+        )
+        checks = [
+            *check_specs(self.key, TRANSACTION_DATA, quality.TRANSACTION_RULES, None),
+            *check_specs(rejects_key, TRANSACTION_DATA_REJECTS, (), None),
+        ]
+        root = context.project_root
+
+        @dg.multi_asset(
+            name=table_name(self.key.path), specs=[rejects, main], check_specs=checks
+        )
+        def _transaction_data(
+            context: dg.AssetExecutionContext, rfm_store: StoreResource, rfm_engine: EngineResource
+        ) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult]:
+            # The only place where a date depends on the clock: what lies in the future now.
+            now = datetime.now(ZoneInfo(self.time_zone))
+
+            def work(_: Week) -> Mapping[dg.AssetKey, Published]:
+                with rfm_engine.yield_engine() as engine:
+                    inputs = Inputs(rfm_store.get_store(), engine)
+                    return self._publish(inputs, root, now, rejects_key, context)
+
+            yield from run_weeks(context, [Week(None)], work)
+
+        return dg.Definitions(assets=[_transaction_data])
+
+    def _publish(
+        self,
+        inputs: Inputs,
+        root: Path,
+        now: datetime,
+        rejects_key: dg.AssetKey,
+        context: dg.AssetExecutionContext,
+    ) -> Mapping[dg.AssetKey, Published]:
+        reading = read(
+            self.source,
+            self.columns,
+            engine=inputs.engine,
+            root=root,
+            time_zone=self.time_zone,
+            row_keys=self.policy.needs_row_keys,
+            generate_until=now.date(),
+        )
+        for note in reading.notes:
+            context.log.info(note)
+        result = apply_policy(
+            reading.table,
+            self.policy,
+            now_day=day_number(now.date()),
+            checkpoint=inputs.engine.checkpoint,
+        )
+        # First what was set aside: it is what one looks at when the rest is refused.
+        rejects = publish(
+            inputs.store,
+            inputs.engine,
+            TRANSACTION_DATA_REJECTS,
+            table=table_name(rejects_key.path),
+            as_of=None,
+            frame=result.rejects,
+            run_id=context.run_id,
+            config_hash=self.policy.fingerprint(),
+            source_fingerprint=reading.source_fingerprint,
+            counts=dict(result.counts.rejected_by_reason),
+        )
+        set_aside = Published(rejects, {"reasons": _reasons(result.counts.rejected_by_reason)})
+        try:
+            kept = self._publish_kept(inputs, reading, result, rejects, now, context.run_id)
+        except ValidationFailed:
+            context.log_event(
+                dg.AssetMaterialization(rejects_key, metadata=dict(set_aside.metadata))
+            )
+            raise
+        return {
+            rejects_key: set_aside,
+            self.key: Published(kept, {"rows": _fates(result.counts)}),
+        }
+
+    def _publish_kept(
+        self,
+        inputs: Inputs,
+        reading: Reading,
+        result: PolicyResult,
+        rejects: Publication,
+        now: datetime,
+        run_id: str,
+    ) -> Publication:
+        counts = result.counts
+
+        def rules(staged: Staged) -> list[CheckOutcome]:
+            return [
+                quality.reconciles(
+                    "rows_reconcile",
+                    whole=("rows read", counts.rows_in),
+                    parts={
+                        "kept": staged.row_counts["rows"],
+                        "set aside": rejects.snapshot.manifest.row_counts["rows"],
+                        "dropped by policy": counts.rows_dropped,
+                    },
+                ),
+                quality.reject_rate(
+                    rows_in=counts.rows_in,
+                    by_reason=counts.rejected_by_reason,
+                    checks=self.checks,
+                ),
+                quality.volume(
+                    rows=staged.row_counts["rows"],
+                    rows_before=self._rows_before(inputs),
+                    checks=self.checks,
+                ),
+                quality.freshness(
+                    newest=newest_day(staged.rows), today=now.date(), checks=self.checks
+                ),
+            ]
+
+        return publish(
+            inputs.store,
+            inputs.engine,
+            TRANSACTION_DATA,
+            table=table_name(self.key.path),
+            as_of=None,
+            frame=result.kept,
+            rules=rules,
+            run_id=run_id,
+            config_hash=self.policy.fingerprint(),
+            source_fingerprint=reading.source_fingerprint,
+            counts=counts.as_dict(),
+        )
+
+    def _rows_before(self, inputs: Inputs) -> int | None:
+        """Rows of the snapshot that this run would replace."""
+        try:
+            return inputs.store.snapshot(table_name(self.key.path), None).manifest.row_counts["rows"]
+        except SnapshotMissing:
+            return None
+
+
+def _reasons(by_reason: Mapping[str, int]) -> dg.MarkdownMetadataValue:
+    return markdown_table(["reason", "rows"], by_reason.items())
+
+
+def _fates(counts: PolicyCounts) -> dg.MarkdownMetadataValue:
+    """Every row read, by what became of it."""
+    rejected = [(f"set aside: {reason}", n) for reason, n in counts.rejected_by_reason.items()]
+    dropped = [(f"dropped: {reason}", n) for reason, n in counts.dropped_by_reason.items()]
+    rows = [("kept", counts.rows_kept), *rejected, *dropped, ("**read**", counts.rows_in)]
+    return markdown_table(["", "rows"], rows)
