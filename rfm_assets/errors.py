@@ -417,3 +417,23 @@ class MixedCurrencies(RfmError):
             "`exchange_rates`, or read one currency only."
         )
         self.rows_by_currency = dict(rows_by_currency)
+
+
+class InvalidSettings(RfmError):
+    """Keyword arguments that are no settings, or have values that are not allowed."""
+
+    def __init__(self, *, problems: Sequence[tuple[str, str]]) -> None:
+        super().__init__("\n".join(f"{key}: {text}" if key else text for key, text in problems))
+        self.problems = tuple(problems)
+
+
+class UnusableTransactions(RfmError):
+    """Transactions given as a frame that are not clean enough to compute with."""
+
+    def __init__(self, *, problems: Mapping[str, str]) -> None:
+        listed = "; ".join(f"{column!r} is {problem}" for column, problem in problems.items())
+        super().__init__(
+            f"transactions: {listed}. Correct or leave out these rows, or read the source with a "
+            "TransactionDataComponent, which sets such rows aside and counts them."
+        )
+        self.problems = dict(problems)
