@@ -13,6 +13,7 @@ from typing import Annotated, Any, Self, TypeAlias
 import dagster as dg
 from pydantic import AfterValidator, Field, JsonValue, WithJsonSchema, model_validator
 
+from rfm_assets.components.deployment import DeploymentComponent, default_resources
 from rfm_assets.components.strict_yaml import StrictComponent
 from rfm_assets.components.weekly_refresh import WeeklyRefreshComponent
 from rfm_assets.components.yaml_templates import FromTemplate
@@ -58,9 +59,7 @@ class AssetOptions(ConfigModel):
         description="Asset key; slashes separate its parts",
         examples=["crm/customer_segments"],
     )
-    description: str | None = Field(
-        default=None, description="What the table holds, as Markdown"
-    )
+    description: str | None = Field(default=None, description="What the table holds, as Markdown")
     group_name: str | None = Field(
         default=None,
         pattern=r"^\w+$",
@@ -84,19 +83,15 @@ class AssetOptions(ConfigModel):
     deps: list[str] = Field(
         default=[], description="Further assets that must be computed before it"
     )
-    automation_condition: Annotated[dg.AutomationCondition, FromTemplate()] | None = (
-        Field(
-            default=None,
-            description="When Dagster computes it by itself, beside the weekly schedule",
-            examples=["{{ dg.AutomationCondition.eager() }}"],
-        )
+    automation_condition: Annotated[dg.AutomationCondition, FromTemplate()] | None = Field(
+        default=None,
+        description="When Dagster computes it by itself, beside the weekly schedule",
+        examples=["{{ dg.AutomationCondition.eager() }}"],
     )
     freshness_policy: Annotated[dg.FreshnessPolicy, FromTemplate()] | None = Field(
         default=None,
         description="When it counts as stale, in place of the weekly refresh's policy",
-        examples=[
-            "{{ dg.FreshnessPolicy.cron('0 9 * * 1', datetime.timedelta(days=1)) }}"
-        ],
+        examples=["{{ dg.FreshnessPolicy.cron('0 9 * * 1', datetime.timedelta(days=1)) }}"],
     )
 
     @model_validator(mode="after")
@@ -131,9 +126,7 @@ class RfmComponent(StrictComponent):
         description="Short for `asset: {group_name: …}`",
         examples=["crm"],
     )
-    description: str | None = Field(
-        default=None, description="Short for `asset: {description: …}`"
-    )
+    description: str | None = Field(default=None, description="Short for `asset: {description: …}`")
     refresh: str | None = Field(
         default=None,
         description="Folder of the WeeklyRefreshComponent that gives the weeks; by default the only "
@@ -153,11 +146,16 @@ class RfmComponent(StrictComponent):
                     fix=f"Keep `asset.{full}` and remove `{short}`.",
                 )
         if self.asset_name is None and self.asset.key is None:
-            message = (
-                "the asset has no name. Add `asset_name: …`, or `asset: {key: …}`."
-            )
+            message = "the asset has no name. Add `asset_name: …`, or `asset: {key: …}`."
             raise ValueError(message)
         return self
+
+    def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
+        built = super().build_defs(context)
+        if context.component_tree.get_all_components(DeploymentComponent):
+            return built
+        defaults = dg.Definitions(resources=default_resources(context.project_root))
+        return dg.Definitions.merge(built, defaults)
 
     @property
     def key(self) -> dg.AssetKey:
@@ -183,21 +181,15 @@ class RfmComponent(StrictComponent):
         """The weekly refresh that this component's asset belongs to, if the project has one."""
         known = {
             refresh.folder: refresh
-            for refresh in context.component_tree.get_all_components(
-                WeeklyRefreshComponent
-            )
+            for refresh in context.component_tree.get_all_components(WeeklyRefreshComponent)
         }
         if self.refresh is not None:
             if self.refresh not in known:
-                raise self.invalid(
-                    _no_such_refresh(self.refresh, sorted(known)), "refresh"
-                )
+                raise self.invalid(_no_such_refresh(self.refresh, sorted(known)), "refresh")
             return known[self.refresh]
         if len(known) > 1:
             named = ", ".join(repr(folder) for folder in sorted(known))
-            message = (
-                f"there are {len(known)} weekly refreshes. Say which one: {named}."
-            )
+            message = f"there are {len(known)} weekly refreshes. Say which one: {named}."
             raise self.invalid(message, "refresh")
         return next(iter(known.values()), None)
 
@@ -221,14 +213,11 @@ class RfmComponent(StrictComponent):
         """
         options, weekly = self.asset, self.weekly(context)
         main = key is None
-        freshness = options.freshness_policy or (
-            weekly.freshness_policy if weekly else None
-        )
+        freshness = options.freshness_policy or (weekly.freshness_policy if weekly else None)
         return dg.AssetSpec(
             key=self.key if key is None else key,
             deps=[*deps, *(dg.AssetKey.from_user_string(dep) for dep in options.deps)],
-            description=(options.description or self.description if main else None)
-            or description,
+            description=(options.description or self.description if main else None) or description,
             group_name=options.group_name or self.group_name or group_name,
             metadata={**(metadata or {}), **options.metadata},
             owners=options.owners,
@@ -252,9 +241,7 @@ class RfmComponent(StrictComponent):
             return {}
         if weekly is not None:
             return {"backfill_policy": weekly.backfill_policy}
-        as_of = dg.Field(
-            str, description="Date the table describes, such as 2025-01-06"
-        )
+        as_of = dg.Field(str, description="Date the table describes, such as 2025-01-06")
         return {"config_schema": {"as_of": as_of}}
 
     @staticmethod
@@ -277,12 +264,10 @@ class RfmComponent(StrictComponent):
                     fix="Write one as 2025-01-06.",
                 ) from error
         windows = [
-            (key, weeks.time_window_for_partition_key(key))
-            for key in context.partition_keys
+            (key, weeks.time_window_for_partition_key(key)) for key in context.partition_keys
         ]
         return [
-            (key, window.end.date())
-            for key, window in sorted(windows, key=lambda w: w[1].start)
+            (key, window.end.date()) for key, window in sorted(windows, key=lambda w: w[1].start)
         ]
 
 

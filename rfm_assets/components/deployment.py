@@ -3,6 +3,7 @@
 How tables are stored or computed does not belong here (`store.py`, `engine.py`).
 """
 
+import functools
 import os
 from pathlib import Path
 from typing import Any, ClassVar
@@ -56,23 +57,45 @@ class DeploymentComponent(StrictComponent):
         examples=["data/spill"],
     )
 
+    io_manager_key: str = Field(
+        default="io_manager",
+        min_length=1,
+        description="Resource key under which your own assets get stored tables; "
+        "another one if the project has an IO manager already",
+    )
+
     def definitions(self, context: dg.ComponentLoadContext) -> dg.Definitions:
-        root = os.environ.get(ROOT_VARIABLE) or self.store_root
-        store = StoreResource(root=_placed(root, context.project_root))
-        engine = EngineResource(
-            engine=self.engine,
-            memory_limit=self.memory_limit,
-            threads=self.threads,
-            spill_dir=self.spill_folder
-            and _placed(self.spill_folder, context.project_root),
-        )
+        store, engine = self.resources(context.project_root)
         return dg.Definitions(
             resources={
                 "rfm_store": store,
                 "rfm_engine": engine,
-                "io_manager": StoreIOManager(store=store, engine=engine),
+                self.io_manager_key: StoreIOManager(store=store, engine=engine),
             }
         )
+
+    def resources(self, project: Path) -> tuple[StoreResource, EngineResource]:
+        """The store and the engine, relative folders placed below `project`."""
+        root = os.environ.get(ROOT_VARIABLE) or self.store_root
+        return (
+            StoreResource(root=_placed(root, project)),
+            EngineResource(
+                engine=self.engine,
+                memory_limit=self.memory_limit,
+                threads=self.threads,
+                spill_dir=self.spill_folder and _placed(self.spill_folder, project),
+            ),
+        )
+
+
+@functools.cache
+def default_resources(project: Path) -> dict[str, StoreResource | EngineResource]:
+    """What components use in a project without a DeploymentComponent.
+
+    The same objects for each of them, because Dagster refuses to merge different ones.
+    """
+    store, engine = DeploymentComponent().resources(project)
+    return {"rfm_store": store, "rfm_engine": engine}
 
 
 def _placed(folder: str, project: Path) -> str:

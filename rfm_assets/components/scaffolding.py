@@ -5,7 +5,6 @@ on the fields.
 """
 
 import inspect
-import pprint
 import re
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -54,9 +53,7 @@ class ComponentScaffolder(Scaffolder[BaseModel]):
 
     def scaffold(self, request: ScaffoldRequest[BaseModel]) -> None:
         given = request.params.model_dump(exclude_none=True)
-        attributes = scaffolded_attributes(
-            self.component, request.target_path.name, given
-        )
+        attributes = scaffolded_attributes(self.component, request.target_path.name, given)
         try:
             self.component.from_attributes_dict(attributes=attributes)
         except Exception:
@@ -123,20 +120,13 @@ def example_yaml(component: type["StrictComponent"]) -> str:
 
 
 def _summary(component: type) -> str:
-    return (
-        (inspect.getdoc(component) or component.__name__)
-        .split("\n\n")[0]
-        .replace("\n", " ")
-    )
+    return (inspect.getdoc(component) or component.__name__).split("\n\n")[0].replace("\n", " ")
 
 
 def _about(node: Schema) -> str:
     words = in_words(node) if not _properties(node) else ""
     description = str(node.get("description", "")).rstrip(".")
-    return (
-        ". ".join(part[:1].upper() + part[1:] for part in (description, words) if part)
-        + "."
-    )
+    return ". ".join(part[:1].upper() + part[1:] for part in (description, words) if part) + "."
 
 
 def _comment(text: str) -> Iterator[str]:
@@ -182,16 +172,12 @@ def sample(node: Schema) -> Any:
     properties = first.get("properties", {})
     plain = {"integer": first.get("minimum", 1), "number": first.get("minimum", 1.0)}
     plain |= {"boolean": False, "array": [], "string": "text"}
-    plain["object"] = {
-        name: sample(properties[name]) for name in first.get("required", [])
-    }
+    plain["object"] = {name: sample(properties[name]) for name in first.get("required", [])}
     return plain.get(str(first.get("type")))
 
 
 def _value_lines(name: str, value: Any) -> list[str]:
-    return (
-        dump_run_config_yaml({name: value}, sort_keys=False).rstrip("\n").splitlines()
-    )
+    return dump_run_config_yaml({name: value}, sort_keys=False).rstrip("\n").splitlines()
 
 
 def _python_type(node: Schema) -> Any:
@@ -203,18 +189,17 @@ def _python_text(
     component: type["StrictComponent"], type_name: str, attributes: Mapping[str, Any]
 ) -> str:
     module, name = type_name.rsplit(".", 1)
-    values = pprint.pformat(dict(attributes), sort_dicts=False, width=_WIDTH)
+    values = "".join(f"        {key}={value!r},\n" for key, value in attributes.items())
     return f'''"""{_summary(component)}"""
 
 import dagster as dg
 from {module} import {name}
 
-ATTRIBUTES = {values}
-
 
 @dg.component_instance
 def load(context: dg.ComponentLoadContext) -> {name}:
-    return {name}.from_attributes_dict(attributes=ATTRIBUTES, context=context)
+    return {name}(
+{values}    )
 '''
 
 

@@ -64,11 +64,7 @@ def _inlined(node: Any, definitions: Mapping[str, Any]) -> Any:
             target = definitions[str(node["$ref"]).rsplit("/", 1)[-1]]
             rest = {key: value for key, value in node.items() if key != "$ref"}
             return _inlined({**target, **rest}, definitions)
-        return {
-            key: _inlined(value, definitions)
-            for key, value in node.items()
-            if key != "$defs"
-        }
+        return {key: _inlined(value, definitions) for key, value in node.items() if key != "$defs"}
     if isinstance(node, list):
         return [_inlined(item, definitions) for item in node]
     return node
@@ -89,11 +85,7 @@ def _with_templates(node: Schema, *, top: bool = False) -> dict[str, Any]:
     if node.get("format") == "date":
         strict["pattern"] = DATE_PATTERN
     strict = _dispatched(strict)
-    if (
-        top
-        or strict.get("type") == "string"
-        and not {"enum", "const", "pattern"} & set(strict)
-    ):
+    if top or strict.get("type") == "string" and not {"enum", "const", "pattern"} & set(strict):
         return strict
     outer = {key: strict.pop(key) for key in _ANNOTATIONS if key in strict}
     if "examples" not in outer and outer.get("default") is not None:
@@ -103,9 +95,7 @@ def _with_templates(node: Schema, *, top: bool = False) -> dict[str, Any]:
     # Bounds of numbers hold for numbers alone, so they may stay in sight beside the condition.
     outer |= {key: strict.pop(key) for key in _NUMBER_BOUNDS if key in strict}
     kinds = strict.get("type", [])
-    outer["type"] = [
-        *dict.fromkeys([*([kinds] if isinstance(kinds, str) else kinds), "string"])
-    ]
+    outer["type"] = [*dict.fromkeys([*([kinds] if isinstance(kinds, str) else kinds), "string"])]
     if len(outer["type"]) == 1 or not kinds:
         outer.pop("type")
     elif set(outer["type"]) == set(kinds):
@@ -126,14 +116,8 @@ def _dispatched(node: dict[str, Any]) -> dict[str, Any]:
     if key is None:
         return node
     alternatives = list(variants({key: node[key]}))
-    rest = {
-        name: value
-        for name, value in node.items()
-        if name not in {key, "discriminator"}
-    }
-    tagged = next(
-        (part for part in [node, *node[key]] if "discriminator" in part), None
-    )
+    rest = {name: value for name, value in node.items() if name not in {key, "discriminator"}}
+    tagged = next((part for part in [node, *node[key]] if "discriminator" in part), None)
     nullable = any(variant.get("type") == "null" for variant in node[key])
     if tagged and (tagged is node or nullable and len(node[key]) == 2):
         by_tag = _by_tag(str(tagged["discriminator"]["propertyName"]), alternatives)
@@ -159,9 +143,7 @@ def _dispatched(node: dict[str, Any]) -> dict[str, Any]:
 
 
 def _by_tag(tag: str, alternatives: Sequence[Schema]) -> dict[str, Any]:
-    values = [
-        choices_of([alternative["properties"][tag]]) for alternative in alternatives
-    ]
+    values = [choices_of([alternative["properties"][tag]]) for alternative in alternatives]
     conditions = [
         {
             "if": {"type": "object", "properties": {tag: {"enum": value}}, "required": [tag]},
@@ -213,9 +195,7 @@ def nodes_at(schema: Schema, path: Sequence[str | int]) -> list[Schema]:
 def _branch_names(node: Schema) -> list[Any]:
     """How pydantic may call this alternative in a location: by its class or by its tag."""
     tags = [
-        choice
-        for child in node.get("properties", {}).values()
-        for choice in choices_of([child])
+        choice for child in node.get("properties", {}).values() for choice in choices_of([child])
     ]
     return [node.get("title"), *tags]
 
@@ -231,9 +211,7 @@ def _child(node: Schema, part: str | int) -> Schema | None:
 
 def keys_of(nodes: Sequence[Schema]) -> list[str]:
     """The keys that a mapping at these nodes may have, in the order of their declaration."""
-    return list(
-        dict.fromkeys(key for node in nodes for key in node.get("properties", {}))
-    )
+    return list(dict.fromkeys(key for node in nodes for key in node.get("properties", {})))
 
 
 def choices_of(nodes: Sequence[Schema]) -> list[Any]:
@@ -242,11 +220,7 @@ def choices_of(nodes: Sequence[Schema]) -> list[Any]:
         choice
         for node in nodes
         for choice in (
-            node["enum"]
-            if "enum" in node
-            else [node["const"]]
-            if "const" in node
-            else []
+            node["enum"] if "enum" in node else [node["const"]] if "const" in node else []
         )
     ]
 
@@ -254,8 +228,7 @@ def choices_of(nodes: Sequence[Schema]) -> list[Any]:
 def in_words(node: Schema) -> str:
     """What a value may be, in words: `a whole number, at least 1`."""
     return (
-        " or ".join(dict.fromkeys(_in_words(variant) for variant in variants(node)))
-        or "anything"
+        " or ".join(dict.fromkeys(_in_words(variant) for variant in variants(node))) or "anything"
     )
 
 
@@ -277,5 +250,14 @@ def _in_words(node: Schema) -> str:
     if "pattern" in node and node.get("examples"):
         noun = f"text such as {node['examples'][0]!r}"
         node = {key: value for key, value in node.items() if key != "pattern"}
-    bounds = [text.format(node[key]) for key, text in _BOUNDS.items() if key in node]
+    if node.get("minLength") and node["minLength"] == node.get("maxLength"):
+        length = node["minLength"]
+        noun = "one character" if length == 1 else f"{length} characters"
+        node = {key: value for key, value in node.items() if not key.endswith("Length")}
+    bounds = [text.format(_short(node[key])) for key, text in _BOUNDS.items() if key in node]
     return ", ".join([noun, *bounds])
+
+
+def _short(bound: Any) -> Any:
+    """1000 for 1000.0, which pydantic makes of the bounds of every number."""
+    return int(bound) if isinstance(bound, float) and bound.is_integer() else bound

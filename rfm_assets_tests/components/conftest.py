@@ -157,7 +157,7 @@ class Project:
             f'[tool.dg]\ndirectory_type = "project"\n[tool.dg.project]\n'
             f'root_module = "{self.defs_module}"\ndefs_module = "{self.defs_module}"\n'
             'code_location_name = "temporary"\n'
-            'registry_modules = []\n[tool.dg.cli.telemetry]\nenabled = false\n',
+            "registry_modules = []\n[tool.dg.cli.telemetry]\nenabled = false\n",
             encoding="utf-8",
         )
 
@@ -173,7 +173,9 @@ class Project:
         """A WeeklyRefreshComponent in the folder `weekly`."""
         values = {"start_date": "2025-01-06", "time_zone": "Europe/Berlin"} | attributes
         lines = "".join(f"  {key}: {value}\n" for key, value in values.items())
-        self.write("weekly", f"type: rfm_assets.components.WeeklyRefreshComponent\nattributes:\n{lines}")
+        self.write(
+            "weekly", f"type: rfm_assets.components.WeeklyRefreshComponent\nattributes:\n{lines}"
+        )
 
     def load(self) -> dg.Definitions:
         return load_project(self.root)
