@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from rich.status import Status
 
+    from rfm_assets.store import Store
+
 app = typer.Typer(
     help="Weekly customer segments and campaign lists from transactions.",
     no_args_is_help=True,
@@ -39,15 +41,19 @@ def rfm() -> None:
 @app.command()
 def demo(
     weeks: Annotated[int, typer.Option(min=1, max=104, help="Weekly snapshots to compute.")] = 12,
+    project: Annotated[
+        Path, typer.Option(help="Folder of the deployment: the one with its dg.toml or pyproject.")
+    ] = Path(),
 ) -> None:
     """Run the main job for the last weeks and show segments, movement and lists."""
     _use_project_home()
     with out.status("Loading the definitions …") as status:
         import dagster as dg
 
-        from rfm_assets.definitions import defs
+        from rfm_assets.definitions import load_project
 
-        job = defs.resolve_job_def(JOB)
+        definitions = load_project(project.resolve())
+        job = definitions.resolve_job_def(JOB)
         keys = _last_partitions(job, weeks)
         started = time.monotonic()
         with dg.DagsterInstance.get() as instance:
@@ -59,13 +65,14 @@ def demo(
         f"{len(keys)} weekly snapshots, weeks starting {keys[0]} to {keys[-1]}, "
         f"in {time.monotonic() - started:.1f} s\n"
     )
-    _show_latest()
+    _show_latest((definitions.resources or {})["rfm_store"].get_store())
     out.print(
         "[bold]Where to look next[/bold]\n"
-        "  make dev                                   lineage, checks and snapshots in Dagster's UI\n"
-        "  component_defs/*/defs.yaml                 what you have just run; change a line, run again\n"
-        "  docs/your-own-data.md                      your own transactions in ten minutes\n"
-        "  python -c \"import rfm_assets as r; print(r.load_table('customer_segments').head())\""
+        "  make dev                                 lineage, checks and snapshots in Dagster's UI\n"
+        "  component_defs/*/defs.yaml               what you have just run: change a line, run again\n"
+        "  docs/your-own-data.md                    your own transactions in ten minutes\n"
+        "  from rfm_assets import load_table        the tables in a notebook:\n"
+        "  load_table(\"customer_segments\")          a pandas DataFrame of the last week"
     )
 
 
@@ -96,7 +103,7 @@ def _run(
     done = threading.Event()
 
     def watch() -> None:
-        while not done.wait(0.3):
+        while not done.wait(1):
             finished = instance.all_logs(run_id, of_type=DagsterEventType.STEP_SUCCESS)
             last = finished[-1].step_key if finished else "starting"
             status.update(f"Computing {len(keys)} weeks: {len(finished)} of {steps} steps ({last}) …")
@@ -129,29 +136,34 @@ def _explain_failure(result: "dg.ExecuteInProcessResult") -> None:
     err.print(f"The run is {result.run_id}; `make dev` shows its log.")
 
 
-def _show_latest() -> None:
-    from rfm_assets import load_table
-    from rfm_assets.loading import latest_manifest, stored_tables
+def _show_latest(store: "Store") -> None:
+    """The newest snapshot of each kind of table that the project has."""
+    from rfm_assets.loading import load_table
 
-    summary = load_table("segment_summary")
-    as_of = summary["as_of"].iloc[0]
-    _show_summary(summary, str(as_of))
-    _show_movement(load_table("segment_movement"))
-    lists = [name for name in stored_tables(kind="campaign_list")]
-    grid = Grid(title=f"Campaign lists, {as_of}", title_justify="left")
+    latest = {name: store.snapshot(name) for name in store.tables()}
+    kinds = {name: snapshot.manifest.kind for name, snapshot in latest.items()}
+    for name, kind in kinds.items():
+        if kind == "segment_summary":
+            _show_summary(load_table(name, root=store.root), str(latest[name].as_of))
+    for name, kind in kinds.items():
+        if kind == "segment_movement":
+            _show_movement(load_table(name, root=store.root))
+    grid = Grid(title="Campaign lists", title_justify="left")
     for header in ("list", "stage", "removed", "left"):
         grid.add_column(header, justify="left" if header in {"list", "stage"} else "right")
-    for name in lists:
-        steps = latest_manifest(name).extra["waterfall"]
-        for step in steps:
+    for name, kind in kinds.items():
+        if kind != "campaign_list":
+            continue
+        steps = latest[name].manifest.extra["waterfall"]
+        for position, step in enumerate(steps):
             removed = f"{step['removed']:,}" if step["removed"] else ""
-            grid.add_row(
-                name if step is steps[0] else "", step["stage"], removed, f"{step['left']:,}"
-            )
+            grid.add_row("" if position else name, step["stage"], removed, f"{step['left']:,}")
         grid.add_section()
     out.print(grid)
-    for name in stored_tables(kind="suppression_list"):
-        out.print(f"{name}: {latest_manifest(name).row_counts['rows']:,} customers\n")
+    for name, kind in kinds.items():
+        if kind == "suppression_list":
+            reasons = ", ".join(f"{r} {n:,}" for r, n in latest[name].manifest.counts.items())
+            out.print(f"{name}: {latest[name].manifest.row_counts['rows']:,} customers ({reasons})\n")
 
 
 def _show_summary(summary: "pd.DataFrame", as_of: str) -> None:
