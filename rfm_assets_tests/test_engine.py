@@ -140,7 +140,7 @@ def test_day_numbers_count_from_the_epoch_on_both_sides(engine: Engine) -> None:
     )
     by_time = engine.day_number(table, "at")
     assert by_time.collect_schema()["day"] == nw.Int32()
-    # date(2011, 12, 9).toordinal() - date(1970, 1, 1).toordinal() == 734480 - 719163
+    # 2011-12-09 and 1970-01-01 are the days 734,480 and 719,163 of the calendar.
     assert [row["day"] for row in collect_rows(by_time)] == [0, -1, 15317, None]
     by_date = engine.day_number(by_time, "on")
     assert [row["day"] for row in collect_rows(by_date)] == [1, -1, 11016, None]
@@ -176,14 +176,20 @@ def test_nan_of_pandas_is_an_empty_value(engine: Engine) -> None:
 
 @pytest.mark.parametrize("value", [[1, 2], {"n": 1}, "table", None, pl.Series([1])])
 def test_what_is_no_frame_is_refused(engine: Engine, value: object) -> None:
-    with pytest.raises(UnsupportedFrame, match="is not a table. Give a pandas or polars"):
+    with pytest.raises(UnsupportedFrame, match=r"is not a table\. Give a pandas or polars"):
         engine.from_native(value)
 
 
 @pytest.mark.parametrize(
     ("kind", "engine_type"),
-    [("pandas", DuckDBEngine), ("pyarrow", DuckDBEngine), ("duckdb", DuckDBEngine)]
-    + [("polars", PolarsEngine), ("polars lazy", PolarsEngine), ("narwhals", PolarsEngine)],
+    [
+        ("pandas", DuckDBEngine),
+        ("pyarrow", DuckDBEngine),
+        ("duckdb", DuckDBEngine),
+        ("polars", PolarsEngine),
+        ("polars lazy", PolarsEngine),
+        ("narwhals", PolarsEngine),
+    ],
 )
 def test_a_notebooks_frame_decides_on_the_engine(kind: str, engine_type: type) -> None:
     with engine_for_native(frames()[kind]) as engine:
@@ -199,13 +205,15 @@ def test_handed_out_order_is_kept_where_asked_for() -> None:
 
 @pytest.mark.parametrize("settings", [{"memory_limit": "lots"}, {"threads": 0}])
 def test_a_setting_that_duckdb_refuses_is_named(settings: dict[str, Any]) -> None:
-    with pytest.raises(InvalidConfig, match=f"engine: .*{next(iter(settings))}.*Write for example"):
+    with pytest.raises(
+        InvalidConfig, match=rf"engine: .*{next(iter(settings))}.*Write for example"
+    ):
         DuckDBEngine(**settings)
 
 
 def test_timestamps_with_a_zone_have_no_day_of_their_own(engine: Engine) -> None:
     table = engine.from_arrow(pa.table({"at": [datetime(2026, 1, 1, tzinfo=UTC)]}))
-    with pytest.raises(InvalidConfig, match="at: .* has a time zone"):
+    with pytest.raises(InvalidConfig, match=r"at: .* has a time zone"):
         engine.day_number(table, "at")
 
 

@@ -5,8 +5,8 @@ from datetime import date, datetime
 from typing import Any
 
 import narwhals as nw
-import pandera.pandas as pa
-import pyarrow as arrow
+import pandera.pandas as pan
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -23,7 +23,7 @@ from rfm_assets.validation import CheckOutcome, compile_contract, row_order, val
 CONTRACTS = [one for one in vars(schemas).values() if isinstance(one, TableContract)]
 
 
-class Everything(pa.DataFrameModel):
+class Everything(pan.DataFrameModel):
     """A column for each kind of constraint."""
 
     id: Series[str] = column("ids", "", unique=True, str_length={"min_value": 1, "max_value": 3})
@@ -33,7 +33,7 @@ class Everything(pa.DataFrameModel):
         "notes", "", nullable=True, notin=["bad"], str_length={"min_value": 2}
     )
     sign: Series[str] = column("signs", "", nullable=True, str_length={"max_value": 1})
-    rank: Series[pa.Int32] = column("ranks", "", ge=1, lt=4)
+    rank: Series[pan.Int32] = column("ranks", "", ge=1, lt=4)
     share: Series[float] = column(
         "shares", "", nullable=True, in_range={"min_value": 0, "max_value": 1, "include_max": False}
     )
@@ -44,18 +44,18 @@ class Everything(pa.DataFrameModel):
 
 EVERYTHING = TableContract("everything", Everything, ("id",), ("id",))
 
-TYPES = arrow.schema(
+TYPES = pa.schema(
     {
-        "id": arrow.string(),
-        "code": arrow.string(),
-        "size": arrow.string(),
-        "note": arrow.string(),
-        "sign": arrow.string(),
-        "rank": arrow.int32(),
-        "share": arrow.float64(),
-        "amount": arrow.float64(),
-        "at": arrow.timestamp("us"),
-        "day": arrow.date32(),
+        "id": pa.string(),
+        "code": pa.string(),
+        "size": pa.string(),
+        "note": pa.string(),
+        "sign": pa.string(),
+        "rank": pa.int32(),
+        "share": pa.float64(),
+        "amount": pa.float64(),
+        "at": pa.timestamp("us"),
+        "day": pa.date32(),
     }
 )
 
@@ -103,14 +103,14 @@ def engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
 
 
 def table_of(engine: Engine, *rows: dict[str, Any]) -> Table:
-    return engine.from_arrow(arrow.Table.from_pylist(list(rows), schema=TYPES))
+    return engine.from_arrow(pa.Table.from_pylist(list(rows), schema=TYPES))
 
 
 def by_name(outcomes: list[CheckOutcome]) -> dict[str, CheckOutcome]:
     return {outcome.name: outcome for outcome in outcomes}
 
 
-def native_failures(rows: arrow.Table) -> set[str]:
+def native_failures(rows: pa.Table) -> set[str]:
     """The groups of the columns in which Pandera itself finds fault."""
     try:
         EVERYTHING.schema.validate(rows.to_pandas(), lazy=True)
@@ -122,10 +122,12 @@ def native_failures(rows: arrow.Table) -> set[str]:
 
 @settings(max_examples=80, deadline=None)
 @given(rows=BROKEN_ROWS)
-def test_the_verdict_is_panderas(rows: list[dict[str, Any]]) -> None:
-    frame = arrow.Table.from_pylist(rows, schema=TYPES)
+def test_the_verdict_is_panderas(
+    both_engines: tuple[Engine, ...], rows: list[dict[str, Any]]
+) -> None:
+    frame = pa.Table.from_pylist(rows, schema=TYPES)
     expected = native_failures(frame)
-    for opened in (DUCKDB, POLARS):
+    for opened in both_engines:
         outcomes = validate(opened.from_arrow(frame), EVERYTHING)
         assert {one.name for one in outcomes if not one.passed} == expected
 
@@ -156,7 +158,10 @@ def test_each_constraint_at_its_edges(
         assert failed == ({group} if value in failing else set()), value
 
 
-DUCKDB, POLARS = DuckDBEngine(threads=1), PolarsEngine()
+@pytest.fixture(scope="module")
+def both_engines() -> Iterator[tuple[Engine, ...]]:
+    with DuckDBEngine(threads=1) as duckdb, PolarsEngine() as polars:
+        yield duckdb, polars
 
 
 @pytest.mark.parametrize("contract", CONTRACTS, ids=lambda contract: contract.kind)
@@ -239,19 +244,19 @@ def test_further_columns_are_allowed_where_the_contract_is_open(engine: Engine) 
 
 @pytest.mark.parametrize("unit", ["ns", "ms"])
 def test_timestamps_are_microseconds(unit: str) -> None:
-    table = table_of(POLARS, GOOD).with_columns(nw.col("at").cast(nw.Datetime(unit)))
+    table = table_of(PolarsEngine(), GOOD).with_columns(nw.col("at").cast(nw.Datetime(unit)))
     outcome = by_name(validate(table, EVERYTHING))["dates"]
     assert f"time_unit='{unit}'" in outcome.observed
     assert not outcome.passed
 
 
 def test_the_snapshots_date_stands_in_every_row(engine: Engine) -> None:
-    rows = arrow.table(
+    rows = pa.table(
         {
             "customer_id": ["a", "b"],
             "reason": ["r", "r"],
             "source": ["s", "s"],
-            "since": arrow.array([None, None], arrow.date32()),
+            "since": pa.array([None, None], pa.date32()),
             "as_of": [date(2026, 1, 5), date(2026, 1, 12)],
         }
     )
@@ -265,7 +270,7 @@ def test_the_snapshots_date_stands_in_every_row(engine: Engine) -> None:
 
 
 def test_a_contract_is_narrowed_for_one_run(engine: Engine) -> None:
-    narrowed = EVERYTHING.narrowed("rank", pa.Check.le(2)).narrowed("note", nullable=False)
+    narrowed = EVERYTHING.narrowed("rank", pan.Check.le(2)).narrowed("note", nullable=False)
     table = table_of(engine, GOOD | {"rank": 3})
     assert all(one.passed for one in validate(table, EVERYTHING))
     outcomes = by_name(validate(table, narrowed))
@@ -275,40 +280,42 @@ def test_a_contract_is_narrowed_for_one_run(engine: Engine) -> None:
         EVERYTHING.narrowed("rnk")
 
 
-def contract_of(model: type[pa.DataFrameModel]) -> TableContract:
+def contract_of(model: type[pan.DataFrameModel]) -> TableContract:
     return TableContract("odd", model, (), ())
 
 
 def test_what_no_engine_can_check_is_refused_and_not_ignored() -> None:
-    class Lambda(pa.DataFrameModel):
+    class Lambda(pan.DataFrameModel):
         n: Series[int]
 
-        @pa.check("n")
+        @pan.check("n")
+        @classmethod
         def positive(cls, values: Series[int]) -> Series[bool]:
             return values > 0
 
-    class Whole(pa.DataFrameModel):
+    class Whole(pan.DataFrameModel):
         n: Series[int]
 
-        @pa.dataframe_check
+        @pan.dataframe_check
+        @classmethod
         def any_rows(cls, frame: Any) -> bool:
             return len(frame) > 0
 
-    class Category(pa.DataFrameModel):
-        n: Series[pa.Category]
+    class Category(pan.DataFrameModel):
+        n: Series[pan.Category]
 
-    class Pattern(pa.DataFrameModel):
-        n: Series[int] = pa.Field(alias="n_.*", regex=True)
+    class Pattern(pan.DataFrameModel):
+        n: Series[int] = pan.Field(alias="n_.*", regex=True)
 
-    class Warning_(pa.DataFrameModel):
-        n: Series[int] = pa.Field(ge=1, raise_warning=True)
+    class Warns(pan.DataFrameModel):
+        n: Series[int] = pan.Field(ge=1, raise_warning=True)
 
     for model, named in (
         (Lambda, "odd.n: check positive"),
         (Whole, r"odd.\(whole table\): check"),
         (Category, "odd.n: type category"),
         (Pattern, "regex=True"),
-        (Warning_, "check greater_than_or_equal_to"),
+        (Warns, "check greater_than_or_equal_to"),
     ):
         with pytest.raises(UnsupportedConstraint, match=named):
             compile_contract(contract_of(model))
@@ -329,6 +336,6 @@ def test_the_row_order_is_total() -> None:
 
 
 def test_native_validation_agrees_on_columns_that_are_not_declared() -> None:
-    frame = arrow.Table.from_pylist([GOOD], schema=TYPES).append_column("extra", [[1]])
+    frame = pa.Table.from_pylist([GOOD], schema=TYPES).append_column("extra", [[1]])
     with pytest.raises(SchemaErrors, match="extra"):
         EVERYTHING.schema.validate(frame.to_pandas(), lazy=True)

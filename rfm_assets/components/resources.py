@@ -9,7 +9,6 @@ from pydantic import Field
 from rfm_assets.engine import Engine, EngineName, open_engine
 from rfm_assets.store import Store
 
-
 STORE_KEY = "rfm_store"
 ENGINE_KEY = "rfm_engine"
 """Keys under which a project has these resources; the components ask for them by these."""
