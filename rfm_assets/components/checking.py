@@ -38,15 +38,9 @@ def invalid_files(project: Path) -> list[InvalidYaml]:
         project: Folder with the project's `pyproject.toml` or `dg.toml`.
     """
     tree = ComponentTree.for_project(project)
-    files = sorted(
-        path for name in FILE_NAMES for path in tree.defs_module_path.rglob(name)
-    )
-    unreadable = [
-        error for path in files if (error := _unreadable(path, tree.project_root))
-    ]
-    if (
-        unreadable
-    ):  # Dagster cannot tell what the other files are as long as one is unreadable
+    files = sorted(path for name in FILE_NAMES for path in tree.defs_module_path.rglob(name))
+    unreadable = [error for path in files if (error := _unreadable(path, tree.project_root))]
+    if unreadable:  # Dagster cannot tell what the other files are as long as one is unreadable
         return unreadable
     found: list[InvalidYaml] = []
     for loc, decl in tree.find_root_decl().iterate_loc_component_decl_pairs():
@@ -81,36 +75,26 @@ def _cause(error: BaseException | None) -> InvalidYaml | None:
 
 
 def _unreadable(path: Path, root: Path) -> InvalidYaml | None:
-    shown = (
-        path.relative_to(root).as_posix()
-        if path.is_relative_to(root)
-        else path.as_posix()
-    )
+    shown = path.relative_to(root).as_posix() if path.is_relative_to(root) else path.as_posix()
     text = path.read_text(encoding="utf-8")
     try:
         documents = parse_yamls_with_source_position(text, str(path))
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         reason = getattr(error, "problem", None) or str(error)
-        problem = YamlProblem(
-            mark.line + 1 if mark else None, "", f"is not YAML: {reason}."
-        )
+        problem = YamlProblem(mark.line + 1 if mark else None, "", f"is not YAML: {reason}.")
         return InvalidYaml(file=shown, problems=[problem])
     if not documents:
         problem = YamlProblem(None, "", "is empty. Name a component: `type: …`.")
         return InvalidYaml(file=shown, problems=[problem])
-    problems = [
-        problem for document in documents for problem in _file_problems(document)
-    ]
+    problems = [problem for document in documents for problem in _file_problems(document)]
     return InvalidYaml(file=shown, problems=problems) if problems else None
 
 
 def _file_problems(document: ValueAndSourcePositionTree) -> Iterator[YamlProblem]:
     values, positions = document
     if not isinstance(values, dict):
-        yield YamlProblem(
-            line_at(positions, ()), "", "is no mapping. Name a component: `type: …`."
-        )
+        yield YamlProblem(line_at(positions, ()), "", "is no mapping. Name a component: `type: …`.")
         return
     for key in values:
         if key not in FILE_KEYS:
@@ -128,11 +112,7 @@ def _file_problems(document: ValueAndSourcePositionTree) -> Iterator[YamlProblem
 def _type_problem(name: Any) -> str | None:
     module, _, component = str(name).rpartition(".")
     if not module or str(name).startswith("."):
-        return (
-            None
-            if str(name).startswith(".")
-            else f"{name!r} is not `<module>.<Component>`."
-        )
+        return None if str(name).startswith(".") else f"{name!r} is not `<module>.<Component>`."
     try:
         found = import_module(module)
     except ModuleNotFoundError as error:
@@ -144,8 +124,4 @@ def _type_problem(name: Any) -> str | None:
 
 
 def _is_component(value: object) -> bool:
-    return (
-        isinstance(value, type)
-        and issubclass(value, dg.Component)
-        and not isabstract(value)
-    )
+    return isinstance(value, type) and issubclass(value, dg.Component) and not isabstract(value)

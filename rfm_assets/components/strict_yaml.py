@@ -31,6 +31,7 @@ from pydantic import (
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
+from rfm_assets.components.editor_schema import editor_schema
 from rfm_assets.components.scaffolding import scaffolder_for
 from rfm_assets.components.yaml_problems import (
     line_at,
@@ -38,7 +39,6 @@ from rfm_assets.components.yaml_problems import (
     problems_of,
     written,
 )
-from rfm_assets.components.yaml_schema import yaml_schema
 from rfm_assets.components.yaml_templates import Rendered, render
 from rfm_assets.domain.config import ConfigModel
 from rfm_assets.errors import InvalidYaml, RfmError, YamlProblem
@@ -59,7 +59,7 @@ class Attributes(BaseModel):
         cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> JsonSchemaValue:
         del core_schema, handler
-        return yaml_schema(cls.component)
+        return editor_schema(cls.component)
 
 
 @dataclass(frozen=True)
@@ -87,11 +87,7 @@ class Source:
         shown = path.relative_to(root) if root and path.is_relative_to(root) else path
         for part in context.path:
             tree = tree.children.get(part, tree)
-        folder = (
-            loading.path.relative_to(loading.defs_module_path).as_posix()
-            if loading
-            else ""
-        )
+        folder = loading.path.relative_to(loading.defs_module_path).as_posix() if loading else ""
         return cls(shown.as_posix(), folder, tree, attributes)
 
     def problem(self, path: Sequence[str | int], message: str) -> YamlProblem:
@@ -99,17 +95,12 @@ class Source:
 
     def repeated_keys(self) -> list[YamlProblem]:
         """Keys that stand twice in one mapping, of which YAML silently keeps the last."""
-        if (
-            self.positions is None
-            or not Path(self.positions.position.filename).is_file()
-        ):
+        if self.positions is None or not Path(self.positions.position.filename).is_file():
             return []
         text = Path(self.positions.position.filename).read_text(encoding="utf-8")
         span = range(self.positions.position.start.line, _last_line(self.positions) + 1)
         return [
-            YamlProblem(
-                line, key, f"stands twice, first in line {first}. Keep one of them."
-            )
+            YamlProblem(line, key, f"stands twice, first in line {first}. Keep one of them.")
             for document in yaml.compose_all(text, Loader=yaml.SafeLoader)
             for line, key, first in _repeated(document)
             if line in span
@@ -153,9 +144,7 @@ class StrictComponent(ConfigModel, dg.Component, dg.Resolvable):
 
     def invalid(self, message: str, *path: str | int) -> InvalidYaml:
         """An error about the key at `path`, with its file and line."""
-        return InvalidYaml(
-            file=self._source.file, problems=[self._source.problem(path, message)]
-        )
+        return InvalidYaml(file=self._source.file, problems=[self._source.problem(path, message)])
 
     @property
     def folder(self) -> str:
@@ -167,18 +156,15 @@ class StrictComponent(ConfigModel, dg.Component, dg.Resolvable):
         return _attributes_of(cls)
 
     @classmethod
-    def load(
-        cls, attributes: BaseModel | None, context: dg.ComponentLoadContext
-    ) -> Self:
+    def load(cls, attributes: BaseModel | None, context: dg.ComponentLoadContext) -> Self:
         # Dagster constructs a component without attributes directly, which would lose the place.
-        loaded = super().load(attributes or cls.model()(), context)
-        return loaded
+        return super().load(attributes or cls.model()(), context)
 
     @classmethod
     def resolve_from_model(cls, context: ResolutionContext, model: BaseModel) -> Self:
         source = Source.of(dict(model.model_extra or {}), context)
         loaded = _judged(cls, source, context.scope)
-        loaded._source = source
+        loaded._source = source  # noqa: SLF001  # of its own class
         return loaded
 
 
@@ -209,9 +195,7 @@ def _judged(component: type[C], source: Source, scope: Mapping[str, Any]) -> C:
             notes=rendered.notes,
         )
     except RfmError as error:
-        problems.append(
-            problem_of(error, attributes=source.attributes, positions=source.positions)
-        )
+        problems.append(problem_of(error, attributes=source.attributes, positions=source.positions))
     else:
         if not problems:
             return loaded
@@ -238,9 +222,7 @@ def _validated(component: type[C], rendered: Rendered) -> C:
 
 
 def _placed(error: RfmError, source: Source) -> InvalidYaml:
-    problem = problem_of(
-        error, attributes=source.attributes, positions=source.positions
-    )
+    problem = problem_of(error, attributes=source.attributes, positions=source.positions)
     return InvalidYaml(file=source.file, problems=[problem])
 
 

@@ -25,11 +25,7 @@ DAYS: tuple[Day, ...] = get_args(Day)
 def _known_time_zone(name: str) -> str:
     if name not in available_timezones():
         nearest = did_you_mean(name, sorted(available_timezones())).split(" Allowed")[0]
-        hint = (
-            nearest
-            if nearest.startswith("Did")
-            else "Write a name such as 'Europe/Berlin'."
-        )
+        hint = nearest if nearest.startswith("Did") else "Write a name such as 'Europe/Berlin'."
         message = f"time_zone {name!r} is not in the IANA time zone database. {hint}"
         raise ValueError(message)
     return name
@@ -63,9 +59,7 @@ class WeeklyRefreshComponent(StrictComponent):
         description="First day of the first week; earlier weeks have no partition",
         examples=["2025-01-06"],
     )
-    day_of_week: Day = Field(
-        default="monday", description="Day on which weeks start, at midnight"
-    )
+    day_of_week: Day = Field(default="monday", description="Day on which weeks start, at midnight")
     time_zone: Annotated[str, AfterValidator(_known_time_zone)] = Field(
         default="UTC",
         description="Business time zone (IANA name) in which weeks start and the schedule runs",
@@ -126,8 +120,7 @@ class WeeklyRefreshComponent(StrictComponent):
         return dg.WeeklyPartitionsDefinition(
             start_date=self.start_date.isoformat(),
             timezone=self.time_zone,
-            day_offset=(DAYS.index(self.day_of_week) + 1)
-            % 7,  # Dagster counts from Sunday
+            day_offset=(DAYS.index(self.day_of_week) + 1) % 7,  # Dagster counts from Sunday
         )
 
     @property

@@ -55,17 +55,13 @@ def problems_of(
     schema = field_schema(model)
     by_place: dict[Path, list[Mapping[str, Any]]] = {}
     for detail in error.errors(include_url=False):
-        path = existing_path(
-            detail["loc"], attributes, is_key_error=_names_a_key(detail["type"])
-        )
+        path = existing_path(detail["loc"], attributes, is_key_error=_names_a_key(detail["type"]))
         by_place.setdefault(path, []).append(detail)
     found: list[YamlProblem] = []
     for path, details in by_place.items():
         if _explained_below(path, details, by_place):
             continue
-        apt = [
-            detail for detail in details if detail["type"] not in _WRONG_BRANCH
-        ] or details[:1]
+        apt = [detail for detail in details if detail["type"] not in _WRONG_BRANCH] or details[:1]
         for detail in apt[:1] if len(details) > len(apt) else apt:
             problem = _problem(detail, path, schema, attributes, positions)
             note = f" {notes[path]}" if path in notes else ""
@@ -81,15 +77,11 @@ def problem_of(
 ) -> YamlProblem:
     """An error of the domain, placed at the key it names, or at the first key it mentions."""
     key = getattr(error, "key", "") or _first_key_in(str(error), attributes)
-    path = (
-        existing_path(re.split(r"[.\[\]]+", key.strip("]")), attributes) if key else ()
-    )
+    path = existing_path(re.split(r"[.\[\]]+", key.strip("]")), attributes) if key else ()
     return YamlProblem(line_at(positions, path), "", str(error))
 
 
-def line_at(
-    positions: SourcePositionTree | None, path: Sequence[str | int]
-) -> int | None:
+def line_at(positions: SourcePositionTree | None, path: Sequence[str | int]) -> int | None:
     """The line of a key, or of its nearest ancestor that stands in the file."""
     if positions is None:
         return None
@@ -112,9 +104,8 @@ def existing_path(
     value = attributes
     for index, part in enumerate(location):
         last = index == len(location) - 1
-        if isinstance(value, Mapping) and part in value:
-            value = value[part]
-        elif isinstance(value, list) and isinstance(part, int) and part < len(value):
+        in_list = isinstance(value, list) and isinstance(part, int) and part < len(value)
+        if in_list or (isinstance(value, Mapping) and part in value):
             value = value[part]
         elif not (last and is_key_error):
             continue
@@ -141,9 +132,7 @@ def _explained_below(
 ) -> bool:
     """A union whose right branch already reports what is wrong deeper in the value."""
     only_branches = all(detail["type"] in _WRONG_BRANCH for detail in details)
-    deeper = any(
-        len(other) > len(path) and other[: len(path)] == path for other in by_place
-    )
+    deeper = any(len(other) > len(path) and other[: len(path)] == path for other in by_place)
     return only_branches and deeper
 
 
@@ -154,18 +143,14 @@ def _problem(
     attributes: Mapping[str, Any],
     positions: SourcePositionTree | None,
 ) -> YamlProblem:
-    message = _MESSAGES.get(detail["type"], _refused)(
-        detail, nodes_at(schema, detail["loc"])
-    )
+    message = _MESSAGES.get(detail["type"], _refused)(detail, nodes_at(schema, detail["loc"]))
     if detail["type"] == "extra_forbidden":
         parent = nodes_at(schema, detail["loc"][:-1])
         message = f"is not a key here. {did_you_mean(str(path[-1]), keys_of(parent))}"
     if detail["type"] in {"value_error", "assertion_error"}:
         path = path or existing_path([_first_key_in(message, attributes)], attributes)
     key = written(path)
-    return YamlProblem(
-        line_at(positions, path), "" if message.startswith(key) else key, message
-    )
+    return YamlProblem(line_at(positions, path), "" if message.startswith(key) else key, message)
 
 
 def _missing(detail: Mapping[str, Any], nodes: Sequence[Schema]) -> str:
@@ -186,9 +171,7 @@ def _refused(detail: Mapping[str, Any], nodes: Sequence[Schema]) -> str:
 def _wrong_tag(detail: Mapping[str, Any], nodes: Sequence[Schema]) -> str:
     del nodes
     tag, given = detail["ctx"]["discriminator"].strip("'"), detail["ctx"]["tag"]
-    words = [
-        word.strip().strip("'") for word in detail["ctx"]["expected_tags"].split(",")
-    ]
+    words = [word.strip().strip("'") for word in detail["ctx"]["expected_tags"].split(",")]
     return f"`{tag}` {given!r} is not allowed. {did_you_mean(given, words)}"
 
 
@@ -213,17 +196,9 @@ def _wanted(nodes: Sequence[Schema]) -> str:
 
 
 def _hint(given: object, wanted: str) -> str:
-    if (
-        isinstance(given, str)
-        and re.fullmatch(r"[-+]?\d+(\.\d+)?", given)
-        and "number" in wanted
-    ):
+    if isinstance(given, str) and re.fullmatch(r"[-+]?\d+(\.\d+)?", given) and "number" in wanted:
         return " Without quotes it is a number."
-    if (
-        isinstance(given, int | float)
-        and not isinstance(given, bool)
-        and wanted.startswith("text")
-    ):
+    if isinstance(given, int | float) and not isinstance(given, bool) and wanted.startswith("text"):
         return " In quotes it is text."
     return ""
 
@@ -236,6 +211,4 @@ def _first_key_in(message: str, attributes: Mapping[str, Any]) -> str:
 
 def _shown(value: object) -> str:
     text = repr(value)
-    return (
-        text if len(text) <= _SHOWN_CHARACTERS else f"{text[: _SHOWN_CHARACTERS - 1]}…"
-    )
+    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[: _SHOWN_CHARACTERS - 1]}…"

@@ -1,7 +1,7 @@
-"""What a component's YAML may hold, as JSON schema, and in words.
+"""The fields of a component as JSON schema, and in words.
 
-The schema comes from the component's pydantic fields; `dg check yaml`, editors and the UI read
-it. Reading values and reporting what is wrong in a file do not belong here (`strict_yaml.py`).
+Messages, the scaffolder and the reference read it. What `dg check yaml` and editors get is made
+from it in `editor_schema.py`; judging values does not belong here (`strict_yaml.py`).
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,9 +14,6 @@ Schema: TypeAlias = Mapping[str, Any]
 TEMPLATE_PATTERN = r"^\s*\{\{.*\}\}\s*$"
 """A value that is wholly a template. It passes the schema and is judged once it is resolved."""
 
-DATE_PATTERN = r"^\d{4}-\d{2}-\d{2}$"
-
-_ANNOTATIONS = ("title", "description", "default", "examples")
 _BOUNDS = {
     "minimum": "at least {}",
     "exclusiveMinimum": "above {}",
@@ -29,7 +26,6 @@ _BOUNDS = {
     "minProperties": "{} or more entries",
     "pattern": "matching {}",
 }
-_NUMBER_BOUNDS = ("minimum", "exclusiveMinimum", "maximum", "exclusiveMaximum")
 _NOUNS = {
     "integer": "a whole number",
     "number": "a number",
@@ -47,17 +43,6 @@ def field_schema(model: type[BaseModel]) -> Schema:
     return _inlined(schema, schema.get("$defs", {}))
 
 
-def yaml_schema(model: type[BaseModel]) -> dict[str, Any]:
-    """`field_schema`, also accepting a template wherever a value stands.
-
-    Plain text fields accept templates anyway. Of every other field the constraints move below
-    `else`, so that a wrong value gets the message of the field's own type, which `anyOf` hides.
-    """
-    schema = field_schema(model)
-    wrapped = _with_templates(schema, top=True)
-    return {**wrapped, "title": schema.get("title", model.__name__)}
-
-
 def _inlined(node: Any, definitions: Mapping[str, Any]) -> Any:
     if isinstance(node, Mapping):
         if "$ref" in node:
@@ -68,102 +53,6 @@ def _inlined(node: Any, definitions: Mapping[str, Any]) -> Any:
     if isinstance(node, list):
         return [_inlined(item, definitions) for item in node]
     return node
-
-
-def _with_templates(node: Schema, *, top: bool = False) -> dict[str, Any]:
-    strict: dict[str, Any] = dict(node)
-    if "properties" in node:
-        strict["properties"] = {
-            name: _with_templates(child) for name, child in node["properties"].items()
-        }
-        if node.get("additionalProperties") is False:
-            strict["propertyNames"] = {"enum": list(node["properties"])}
-    elif isinstance(node.get("additionalProperties"), Mapping):
-        strict["additionalProperties"] = _with_templates(node["additionalProperties"])
-    if isinstance(node.get("items"), Mapping):
-        strict["items"] = _with_templates(node["items"])
-    if node.get("format") == "date":
-        strict["pattern"] = DATE_PATTERN
-    strict = _dispatched(strict)
-    if top or strict.get("type") == "string" and not {"enum", "const", "pattern"} & set(strict):
-        return strict
-    outer = {key: strict.pop(key) for key in _ANNOTATIONS if key in strict}
-    if "examples" not in outer and outer.get("default") is not None:
-        outer["examples"] = [outer["default"]]
-    if not strict:
-        return outer
-    # Bounds of numbers hold for numbers alone, so they may stay in sight beside the condition.
-    outer |= {key: strict.pop(key) for key in _NUMBER_BOUNDS if key in strict}
-    kinds = strict.get("type", [])
-    outer["type"] = [*dict.fromkeys([*([kinds] if isinstance(kinds, str) else kinds), "string"])]
-    if len(outer["type"]) == 1 or not kinds:
-        outer.pop("type")
-    elif set(outer["type"]) == set(kinds):
-        strict.pop("type")
-    return {
-        **outer,
-        "if": {"type": "string", "pattern": TEMPLATE_PATTERN},
-        "else": strict,
-    }
-
-
-def _dispatched(node: dict[str, Any]) -> dict[str, Any]:
-    """A union as conditions on the value's type or tag, whose messages say what is wrong.
-
-    Of `anyOf`, a validator only says that the value is valid under none.
-    """
-    key = next((key for key in ("oneOf", "anyOf") if key in node), None)
-    if key is None:
-        return node
-    alternatives = list(variants({key: node[key]}))
-    rest = {name: value for name, value in node.items() if name not in {key, "discriminator"}}
-    tagged = next((part for part in [node, *node[key]] if "discriminator" in part), None)
-    nullable = any(variant.get("type") == "null" for variant in node[key])
-    if tagged and (tagged is node or nullable and len(node[key]) == 2):
-        by_tag = _by_tag(str(tagged["discriminator"]["propertyName"]), alternatives)
-        return {**rest, **by_tag, "type": ["object", "null"] if nullable else "object"}
-    types = [_type_of(alternative) for alternative in alternatives]
-    if None in types or len(set(types)) < len(types):
-        return {
-            **rest,
-            key: [_with_templates(variant, top=True) for variant in node[key]],
-        }
-    strict = [_with_templates(alternative, top=True) for alternative in alternatives]
-    if len(strict) == 1 and "enum" not in strict[0]:
-        return {**rest, **strict[0], "type": [*types, "null"]}
-    conditions = [
-        {"if": {"type": kind}, "then": alternative}
-        for kind, alternative in zip(types, strict, strict=True)
-    ]
-    return {
-        **rest,
-        "type": [*types, *(["null"] if nullable else [])],
-        "allOf": conditions,
-    }
-
-
-def _by_tag(tag: str, alternatives: Sequence[Schema]) -> dict[str, Any]:
-    values = [choices_of([alternative["properties"][tag]]) for alternative in alternatives]
-    conditions = [
-        {
-            "if": {"type": "object", "properties": {tag: {"enum": value}}, "required": [tag]},
-            "then": _with_templates(alternative, top=True),
-        }
-        for value, alternative in zip(values, alternatives, strict=True)
-    ]
-    known = {"enum": [choice for value in values for choice in value]}
-    return {"required": [tag], "properties": {tag: known}, "allOf": conditions}
-
-
-def _type_of(node: Schema) -> str | None:
-    if "enum" in node or "const" in node:
-        kinds = {type(choice) for choice in choices_of([node])}
-        return (
-            {str: "string", int: "integer", bool: "boolean"}.get(kinds.pop())
-            if len(kinds) == 1
-            else None
-        )
-    return node.get("type")
 
 
 def variants(node: Schema) -> Iterator[Schema]:

@@ -75,9 +75,7 @@ class Rendered:
 
         None if no refused value is text from a template.
         """
-        refused = [
-            path for path in self.texts if any(_begins(loc, path) for loc in locations)
-        ]
+        refused = [path for path in self.texts if any(_begins(loc, path) for loc in locations)]
         if not refused:
             return None
         value = json.loads(json.dumps(self.value))
@@ -87,9 +85,7 @@ class Rendered:
             for part in parents:
                 holder = holder[part]
             scalar = yaml.safe_load(self.texts[path])
-            holder[last] = (
-                scalar if isinstance(scalar, int | float) else self.texts[path]
-            )
+            holder[last] = scalar if isinstance(scalar, int | float) else self.texts[path]
         return value
 
 
@@ -102,9 +98,7 @@ def render(attributes: Mapping[str, Any], scope: Mapping[str, Any]) -> Rendered:
 
 def _rendered(value: Any, path: Path, scope: Mapping[str, Any], into: Rendered) -> Any:
     if isinstance(value, Mapping):
-        return {
-            str(k): _rendered(v, (*path, str(k)), scope, into) for k, v in value.items()
-        }
+        return {str(k): _rendered(v, (*path, str(k)), scope, into) for k, v in value.items()}
     if isinstance(value, list):
         return [_rendered(v, (*path, i), scope, into) for i, v in enumerate(value)]
     if not isinstance(value, str) or not _TEMPLATE.search(value):
@@ -112,9 +106,7 @@ def _rendered(value: Any, path: Path, scope: Mapping[str, Any], into: Rendered) 
     try:
         found = _evaluated(value, scope)
     except Exception as error:  # noqa: BLE001  # a template may call anything
-        into.failures.append(
-            (path, f"the template {value!r} cannot be resolved: {error}")
-        )
+        into.failures.append((path, f"the template {value!r} cannot be resolved: {error}"))
         return value
     variable = (whole := _WHOLE.match(value)) and _ENVIRONMENT_VARIABLE.match(whole[1])
     if found is None and variable:
@@ -147,9 +139,7 @@ def _evaluated(text: str, scope: Mapping[str, Any]) -> Any:
 def _is_json(value: object) -> bool:
     # By exact type: Dagster's records are tuples that refuse to be iterated.
     if type(value) is dict:
-        return all(
-            isinstance(key, str) and _is_json(item) for key, item in value.items()
-        )
+        return all(isinstance(key, str) and _is_json(item) for key, item in value.items())
     if type(value) in {list, tuple}:
         return all(_is_json(item) for item in value)
     return value is None or type(value) in {str, int, float, bool}

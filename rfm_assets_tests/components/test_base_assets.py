@@ -239,7 +239,7 @@ def test_an_as_of_that_is_no_date_is_refused(project):
     table(project, "asset_name: people")
     job = project.load().resolve_implicit_global_asset_job_def()
 
-    with pytest.raises(Exception, match="as_of: 'soon' is no date. Write one as 2025-01-06"):
+    with pytest.raises(Exception, match=r"as_of: 'soon' is no date\. Write one as 2025-01-06"):
         job.execute_in_process(run_config={"ops": {"people": {"config": {"as_of": "soon"}}}})
 
 

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import dagster as dg
 import pytest
 
 from rfm_assets.components.io_manager import StoreIOManager

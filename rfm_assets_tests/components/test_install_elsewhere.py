@@ -21,7 +21,7 @@ COMPONENTS = [
 
 
 @pytest.fixture
-def dg(tmp_path, monkeypatch):
+def dg(tmp_path):
     """Runs `dg` in a project of another company, which knows nothing of this one's folder."""
     root = tmp_path / "acme"
     (root / "acme" / "defs").mkdir(parents=True)

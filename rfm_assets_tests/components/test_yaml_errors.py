@@ -220,7 +220,8 @@ def test_a_file_that_is_no_component_is_reported(project, text, line, key, messa
     found = [problem for problem in project.problems() if problem.key == key]
 
     assert [problem.line for problem in found] == [line]
-    pytest.raises(InvalidProject, project.load).match(message)
+    with pytest.raises(InvalidProject, match=message):
+        project.load()
 
 
 def test_a_valid_project_has_no_problem(project):
@@ -238,7 +239,7 @@ def test_an_error_that_is_not_in_the_yaml_is_passed_on(project):
         project.load()
 
 
-def dg_check_yaml(project, monkeypatch) -> subprocess.CompletedProcess[str]:
+def dg_check_yaml(project) -> subprocess.CompletedProcess[str]:
     """`dg check yaml` in the project, as a user runs it."""
     environment = os.environ | {"PYTHONPATH": str(project.root), "NO_COLOR": "1"}
     return subprocess.run(
@@ -251,7 +252,7 @@ def dg_check_yaml(project, monkeypatch) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_dg_check_yaml_gives_file_line_and_what_is_allowed(project, monkeypatch):
+def test_dg_check_yaml_gives_file_line_and_what_is_allowed(project):
     path = project.write(
         "settings",
         """
@@ -267,7 +268,7 @@ def test_dg_check_yaml_gives_file_line_and_what_is_allowed(project, monkeypatch)
         """,
     )
 
-    result = dg_check_yaml(project, monkeypatch)
+    result = dg_check_yaml(project)
 
     assert result.returncode == 1
     for line, message in [
@@ -285,7 +286,7 @@ def test_dg_check_yaml_gives_file_line_and_what_is_allowed(project, monkeypatch)
     assert "'perod_days' is not one of ['method', 'period_days'" in result.stdout
 
 
-def test_dg_check_yaml_passes_what_loads_templates_included(project, monkeypatch):
+def test_dg_check_yaml_passes_what_loads_templates_included(project):
     project.write(
         "settings",
         """
@@ -299,7 +300,7 @@ def test_dg_check_yaml_passes_what_loads_templates_included(project, monkeypatch
         """,
     )
 
-    assert dg_check_yaml(project, monkeypatch).returncode == 0
+    assert dg_check_yaml(project).returncode == 0
     loaded = project.component(project.toy("SettingsComponent"))
     assert (loaded.needed, loaded.method, loaded.period_days) == ("x/y", "quartiles", 30)
     assert loaded.thresholds.recency == [1.0, 2.0]
