@@ -244,6 +244,8 @@ def _excluded(judged: Table, transactions: Table, end: int, config: RfmConfig) -
     if not config.reads_history:
         # The activity knows only the window: whoever was seen before it and not in it is added.
         before = transactions.filter(nw.col("day") < end - config.analysis_period_days)
-        gone = before.select("customer_id").unique().join(judged, on="customer_id", how="anti")
+        # Grouped, because `unique()` numbers all rows on DuckDB, at twice the time and memory.
+        seen = before.group_by("customer_id").agg(nw.len().alias("rows")).select("customer_id")
+        gone = seen.join(judged, on="customer_id", how="anti")
         out = nw.concat([out, gone.with_columns(nw.lit(INACTIVE).alias("reason"))])
     return out.select("customer_id", nw.lit(EXCLUSION_STAGE).alias("stage"), "reason")
