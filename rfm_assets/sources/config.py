@@ -5,6 +5,7 @@ Reading does not belong here (`reading.py`), nor what is done with bad rows (`do
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal, TypeAlias
 from zoneinfo import ZoneInfo
 
@@ -18,6 +19,17 @@ from rfm_assets.errors import InvalidExpression
 
 CANONICAL_NAMES = ("customer_id", "order_id", "date", "day", "amount", "refund_amount")
 """Columns that ingestion makes itself, so that no attribute may be called so."""
+
+_DIRECTIVES = frozenset(f"%{letter}" for letter in "aAbBcdfgHIjmMnpSUuwWxXyYzZ%") | {
+    "%-d",
+    "%-H",
+    "%-I",
+    "%-j",
+    "%-m",
+    "%-M",
+    "%-S",
+    "%-y",
+}
 
 DEFAULT_NULL_WORDS = ("nan", "none", "null", "n/a", "#n/a", "<na>", "nat")
 
@@ -71,6 +83,10 @@ class SourceFormat(ConfigModel):
             if pattern != "iso" and "%" not in pattern:
                 message = f"{pattern!r} is neither `iso` nor a strptime pattern such as %Y-%m-%d"
                 raise ValueError(message)
+            for directive in re.findall(r"%-?.?", pattern):
+                if directive not in _DIRECTIVES:
+                    message = f"{pattern!r} has the unknown directive {directive}"
+                    raise ValueError(message)
         return formats
 
     @model_validator(mode="after")

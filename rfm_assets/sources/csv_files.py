@@ -9,7 +9,7 @@ import codecs
 import csv
 import gzip
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -105,6 +105,17 @@ def header(file: SourceFile, source: CsvSource) -> Header:
     return Header(names, lone_returns="\r" in text and "\n" not in text)
 
 
+def refuse_twins(head: Header, columns: Iterable[str], source: str) -> None:
+    """Raise if the header names one of `columns` twice."""
+    for name in columns:
+        if head.names.count(name) > 1:
+            raise SourceUnreadable(
+                source=source,
+                reason=f"its header names {name!r} twice",
+                fix="Rename one of the two columns.",
+            )
+
+
 def read_lines(
     connection: duckdb.DuckDBPyConnection,
     files: Sequence[tuple[SourceFile, Header]],
@@ -124,7 +135,7 @@ def read_lines(
     broken: list[pa.Table] = []
     notes: list[str] = []
     for file, head in files:
-        reader = _File(connection, file, head, source, scratch)
+        reader = _File(connection, file, head, source, scratch, first=not numberings)
         reader.load(columns, row_keys=row_keys)
         table = reader.broken_lines()
         numbering = reader.numbering(table)
@@ -157,9 +168,11 @@ class _File:
         head: Header,
         source: CsvSource,
         scratch: Path,
+        *,
+        first: bool,
     ) -> None:
         self.connection, self.file, self.head = connection, file, head
-        self.source, self.scratch = source, scratch
+        self.source, self.scratch, self.first = source, scratch, first
         self.copy: Path | None = None
         self.extent = Extent(0, ends_with_newline=True)
 
@@ -183,10 +196,10 @@ class _File:
         with ThreadPoolExecutor(1) as pool:
             extent: Future[Extent] = pool.submit(self.measured)
             try:
-                if _exists(self.connection, "source_lines"):
-                    relation.insert_into("source_lines")
-                else:
+                if self.first:
                     relation.create("source_lines")
+                else:
+                    relation.insert_into("source_lines")
             except duckdb.Error as error:
                 extent.result()  # says it better, if the file is cut or damaged
                 if isinstance(error, duckdb.InvalidInputException) and self.copy is None:
@@ -254,7 +267,10 @@ class _File:
             errors.aggregate(
                 [
                     Column("line").cast(BIGINT).alias("line"),
-                    Function("min", Column("line_byte_position")).cast(BIGINT).alias("at"),
+                    # DuckDB counts bytes from 1.
+                    (Function("min", Column("line_byte_position")) - Constant(1))
+                    .cast(BIGINT)
+                    .alias("at"),
                     Function("arg_min", Column("error_type"), Column("byte_position")).alias(
                         "type"
                     ),
@@ -318,10 +334,6 @@ class _File:
     def forget_broken_lines(self) -> None:
         self.connection.execute("DROP TABLE IF EXISTS broken_lines")
         self.connection.execute("DROP TABLE IF EXISTS broken_lines_scan")
-
-
-def _exists(connection: duckdb.DuckDBPyConnection, table: str) -> bool:
-    return (table,) in connection.execute("SHOW TABLES").fetchall()
 
 
 def _numbered(

@@ -21,7 +21,7 @@ from duckdb.sqltypes import DATE, INTEGER, VARCHAR
 
 from rfm_assets.domain.frames import Table
 from rfm_assets.domain.kinds import Kind
-from rfm_assets.errors import ColumnMissing, InvalidConfig, InvalidExpression
+from rfm_assets.errors import ColumnMissing, InvalidConfig, InvalidExpression, SourceUnreadable
 from rfm_assets.sources.config import ColumnMapping
 from rfm_assets.sources.parsing import NativeKind, Parser, kind_of, native_kind
 
@@ -48,6 +48,7 @@ def check_columns(
         ColumnMissing: With the nearest match and what there is.
         InvalidConfig: A column is a list, a struct or binary; or a number stands for a date.
         InvalidExpression: The amount does not fit the types of its columns.
+        SourceUnreadable: Two of the columns differ in capitals only.
     """
     names = [name for name in schema if name not in {SOURCE, ROW, ROW_KEY}]
     for key, column in wanted(mapping).items():
@@ -59,6 +60,13 @@ def check_columns(
                 value=column,
                 reason="holds lists, structs or binary data",
                 fix="Choose another column, or extract the value with a query.",
+            )
+        alike = sorted({name for name in wanted(mapping).values() if _same(name, column)})
+        if len(alike) > 1:
+            raise SourceUnreadable(
+                source=source,
+                reason=f"the columns {' and '.join(alike)} differ in capitals only",
+                fix="Rename one of them; the engine does not tell them apart.",
             )
     for key, column in _dates(mapping).items():
         if schema[column] in {"whole", "number", "boolean"}:
@@ -74,6 +82,10 @@ def check_columns(
         expression.type_check({**dict.fromkeys(names, "text"), **kinds}, expected="number")
     except InvalidExpression as error:
         raise error.named("columns.amount") from error
+
+
+def _same(one: str, other: str) -> bool:
+    return one.casefold() == other.casefold()
 
 
 def wanted(mapping: ColumnMapping) -> dict[str, str]:

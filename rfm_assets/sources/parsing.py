@@ -25,11 +25,12 @@ _NATIVE_KINDS: Final[dict[str, NativeKind]] = {
     "varchar": "text", "enum": "text", "uuid": "text",
     "tinyint": "whole", "smallint": "whole", "integer": "whole", "bigint": "whole",
     "hugeint": "whole", "utinyint": "whole", "usmallint": "whole", "uinteger": "whole",
-    "ubigint": "whole", "uhugeint": "whole",
+    "ubigint": "whole", "uhugeint": "whole", "bignum": "whole",
     "float": "number", "double": "number", "decimal": "number",
     "boolean": "boolean", "date": "day",
     "timestamp": "moment", "timestamp_s": "moment", "timestamp_ms": "moment",
     "timestamp_ns": "moment", "timestamp with time zone": "zoned",
+    "timestamptz_ns": "zoned", "null": "text",
 }  # fmt: skip
 _KINDS: Final[dict[NativeKind, Kind]] = {
     "text": "text", "whole": "number", "number": "number", "boolean": "boolean",
@@ -166,7 +167,7 @@ class Parser:
     def _plain_moment(self, value: Expression, native: NativeKind) -> Expression:
         match native:
             case "zoned":
-                return self._local(value)
+                return self._local(value).cast(TIMESTAMP)
             case "day" | "moment":
                 return self._from_source_zone(value.cast(TIMESTAMP), day_only=native == "day")
             case "text":

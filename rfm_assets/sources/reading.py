@@ -6,7 +6,7 @@ Judging rows does not belong here (`domain/transactions.py`), nor storing them (
 from __future__ import annotations
 
 import tempfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
 
@@ -15,7 +15,7 @@ import narwhals as nw
 from duckdb import StarExpression as Star
 
 from rfm_assets.domain.frames import Table
-from rfm_assets.engine import DuckDBEngine
+from rfm_assets.engine import DuckDBEngine, Engine, to_arrow
 from rfm_assets.errors import InvalidConfig, SourceUnreadable
 from rfm_assets.sources import csv_files, tables
 from rfm_assets.sources.config import (
@@ -60,7 +60,7 @@ def read(
     source: Source,
     columns: ColumnMapping,
     *,
-    engine: DuckDBEngine,
+    engine: Engine,
     root: Path,
     time_zone: str = "UTC",
     row_keys: bool = False,
@@ -81,6 +81,19 @@ def read(
         RfmError: The source is missing, empty, cut off or damaged, or a mapped column is not
             there; the message says which and what to do.
     """
+    if not isinstance(engine, DuckDBEngine):
+        # Sources are always read by DuckDB; another engine gets the parsed frame.
+        with DuckDBEngine() as reader:
+            found = read(
+                source,
+                columns,
+                engine=reader,
+                root=root,
+                time_zone=time_zone,
+                row_keys=row_keys,
+                generate_until=generate_until,
+            )
+            return replace(found, table=engine.from_arrow(to_arrow(found.table)))
     parser = Parser(source, time_zone)
     connection = engine.connection
     match source:
@@ -115,7 +128,7 @@ def read(
         relation = relation.select(Star(), key.alias(ROW_KEY))
     check_columns(columns, schema, files[0].name if files else "generator")
     typed = parsed(relation, columns, schema, parser)
-    if not isinstance(source, ParquetSource):
+    if row_keys or not isinstance(source, ParquetSource):
         try:
             typed = engine.checkpoint(nw.from_native(typed)).to_native()
         except duckdb.Error as error:
@@ -140,6 +153,7 @@ def _csv(
     files = [(file, csv_files.header(file, source)) for file in find(source.path, root, ".csv")]
     for file, head in files:
         check_columns(columns, dict.fromkeys(head.names, "text"), file.name)
+        csv_files.refuse_twins(head, wanted(columns).values(), file.name)
     used = sorted(set(wanted(columns).values()))
     with tempfile.TemporaryDirectory(prefix="rfm_assets-") as scratch:
         lines = csv_files.read_lines(

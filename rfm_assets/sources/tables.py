@@ -140,9 +140,7 @@ def database(
     refuse_foreign(file, expected="a DuckDB database")
     threads = connection.execute("SELECT current_setting('threads')").fetchall()[0][0]
     try:
-        other = duckdb.connect(
-            str(file.path), read_only=True, config={"threads": threads}
-        )
+        other = duckdb.connect(str(file.path), read_only=True, config={"threads": threads})
     except duckdb.Error as error:
         locked = "lock" in str(error).lower()
         raise SourceUnreadable(
