@@ -239,26 +239,6 @@ def no_suppressed_customer(*, on_list: Sequence[str], n_suppressed: int) -> Chec
     )
 
 
-def suppression_current(
-    *, suppression_as_of: date | None, as_of: date, max_age_days: int
-) -> CheckOutcome:
-    """Whether the suppression list is recent enough to send by; blocks.
-
-    `suppression_as_of` is None where there is none: unknown is not empty.
-    """
-    age = None if suppression_as_of is None else (as_of - suppression_as_of).days
-    return CheckOutcome(
-        name="suppression_current",
-        passed=age is not None and 0 <= age <= max_age_days,
-        blocking=True,
-        observed="no suppression list"
-        if age is None
-        else f"suppression list of {suppression_as_of}, {age:,} days before {as_of}",
-        expected=f"one of at most {max_age_days:,} days before {as_of}",
-        next_step="Materialise the suppression list for this date, then this list.",
-    )
-
-
 def _ordered(key: str, warn: float, block: float) -> None:
     if warn > block:
         raise InvalidConfig(

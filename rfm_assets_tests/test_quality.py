@@ -1,0 +1,170 @@
+"""Rules about whole tables: where they pass, warn and block, and what they say."""
+
+from datetime import date
+
+import pytest
+
+from rfm_assets import quality
+from rfm_assets.errors import InvalidConfig
+from rfm_assets.quality import SegmentChecks, TransactionChecks
+from rfm_assets.validation import CheckOutcome
+
+
+def verdict(outcome: CheckOutcome) -> str:
+    if outcome.passed:
+        return "passes"
+    return "blocks" if outcome.blocking else "warns"
+
+
+@pytest.mark.parametrize(
+    ("rejected", "expected"),
+    [(0, "passes"), (50, "passes"), (51, "warns"), (500, "warns"), (501, "blocks")],
+)
+def test_reject_rate_warns_above_5_and_blocks_above_50_per_cent(
+    rejected: int, expected: str
+) -> None:
+    outcome = quality.reject_rate(
+        rows_in=1000, by_reason={"no customer id": rejected}, checks=TransactionChecks()
+    )
+    assert verdict(outcome) == expected
+    assert outcome.n_failed == rejected
+
+
+def test_reject_rate_lists_its_reasons_largest_first() -> None:
+    outcome = quality.reject_rate(
+        rows_in=4_000,
+        by_reason={"no date": 10, "no customer id": 1_200, "future date": 0, "a": 10},
+        checks=TransactionChecks(),
+    )
+    assert outcome.observed == (
+        "1,220 of 4,000 rows set aside, 30.5% (no customer id 1,200, a 10, no date 10)"
+    )
+
+
+def test_no_rows_at_all_have_no_reject_rate() -> None:
+    outcome = quality.reject_rate(rows_in=0, by_reason={}, checks=TransactionChecks())
+    assert verdict(outcome) == "passes"
+
+
+@pytest.mark.parametrize(
+    ("rows", "before", "fall", "expected"),
+    [
+        (0, None, 0.5, "blocks"),
+        (1, None, 0.5, "passes"),
+        (0, 10, 1.0, "blocks"),
+        (1, 10, 1.0, "passes"),
+        (5, 10, 0.5, "passes"),
+        (4, 10, 0.5, "blocks"),
+        (1, 10, 0.9, "passes"),
+        (9, 10, 0.0, "blocks"),
+        (10, 10, 0.0, "passes"),
+        (500, 0, 0.5, "passes"),
+    ],
+)
+def test_volume_blocks_on_nothing_and_on_too_deep_a_fall(
+    rows: int, before: int | None, fall: float, expected: str
+) -> None:
+    checks = TransactionChecks(max_volume_fall=fall)
+    outcome = quality.volume(rows=rows, rows_before=before, checks=checks)
+    assert verdict(outcome) == expected
+
+
+@pytest.mark.parametrize(
+    ("newest", "limit", "expected"),
+    [
+        (date(2026, 1, 5), 14, "passes"),
+        (date(2026, 1, 4), 14, "warns"),
+        (date(2011, 12, 9), None, "passes"),
+        (None, 14, "warns"),
+        (None, None, "passes"),
+    ],
+)
+def test_freshness_warns_past_a_number_of_days(
+    newest: date | None, limit: int | None, expected: str
+) -> None:
+    checks = TransactionChecks(max_age_days=limit)
+    outcome = quality.freshness(newest=newest, today=date(2026, 1, 19), checks=checks)
+    assert verdict(outcome) == expected
+
+
+@pytest.mark.parametrize(
+    ("customers", "expected", "observed"),
+    [
+        ({"Lost": 8, "Champions": 2}, "passes", "Lost with 8 of 10 customers, 80.0%"),
+        ({"Lost": 81, "Champions": 19}, "warns", "Lost with 81 of 100 customers, 81.0%"),
+        ({"Lost": 1}, "warns", "Lost with 1 of 1 customers, 100.0%"),
+        ({}, "passes", "no segment with 0 of 0 customers, 0.0%"),
+        ({"Lost": 0}, "passes", "no segment with 0 of 0 customers, 0.0%"),
+    ],
+)
+def test_largest_segment_warns_above_80_per_cent(
+    customers: dict[str, int], expected: str, observed: str
+) -> None:
+    outcome = quality.largest_segment(customers=customers, checks=SegmentChecks())
+    assert verdict(outcome) == expected
+    assert outcome.observed == observed
+
+
+@pytest.mark.parametrize(
+    ("index", "expected"),
+    [(None, "passes"), (0.1, "passes"), (0.11, "warns"), (1.0, "warns"), (1.01, "blocks")],
+)
+def test_drift_warns_and_then_blocks(index: float | None, expected: str) -> None:
+    outcome = quality.drift(index=index, since=date(2026, 1, 5), checks=SegmentChecks())
+    assert verdict(outcome) == expected
+
+
+def test_parts_must_add_up_exactly() -> None:
+    parts = {"kept": 397_884, "rejected": 135_080, "dropped": 8_945}
+    exact = quality.reconciles("rows_reconcile", whole=("rows read", 541_909), parts=parts)
+    assert verdict(exact) == "passes"
+    assert exact.observed == "kept 397,884 + rejected 135,080 + dropped 8,945 = 541,909"
+    assert exact.expected == "rows read 541,909"
+    short = quality.reconciles("rows_reconcile", whole=("rows read", 541_910), parts=parts)
+    assert verdict(short) == "blocks"
+    assert short.n_failed == 1
+    assert short.next_step.startswith("1 are counted twice or not at all")
+
+
+def test_money_is_shown_by_its_units_without_rounding() -> None:
+    outcome = quality.reconciles(
+        "money_reconciles",
+        whole=("net spend", 90_071_992_547_409_931),
+        parts={"segmented": 90_071_992_547_410_000, "left out": -70},
+        decimals=4,
+    )
+    assert verdict(outcome) == "blocks"
+    assert outcome.observed == (
+        "segmented 9,007,199,254,741.0000 + left out -0.0070 = 9,007,199,254,740.9930"
+    )
+    assert outcome.expected == "net spend 9,007,199,254,740.9931"
+
+
+def test_one_suppressed_customer_blocks_and_is_named() -> None:
+    assert verdict(quality.no_suppressed_customer(on_list=[], n_suppressed=9)) == "passes"
+    found = [f"c{i}" for i in range(7)]
+    outcome = quality.no_suppressed_customer(on_list=found, n_suppressed=9)
+    assert verdict(outcome) == "blocks"
+    assert outcome.n_failed == 7
+    assert outcome.observed == (
+        "7 of 9 suppressed customers on the list (for example c0, c1, c2, c3, c4)"
+    )
+
+
+def test_a_limit_that_warns_lies_at_or_below_the_one_that_blocks() -> None:
+    with pytest.raises(InvalidConfig, match=r"warn_reject_rate: 0\.6 is above the limit 0\.5"):
+        TransactionChecks(warn_reject_rate=0.6)
+    with pytest.raises(InvalidConfig, match="warn_drift: 2"):
+        SegmentChecks(warn_drift=2)
+    assert TransactionChecks(warn_reject_rate=0.5).warn_reject_rate == 0.5
+
+
+def test_every_rule_of_a_table_is_described() -> None:
+    rules = {
+        *quality.TRANSACTION_RULES,
+        *quality.SEGMENT_RULES,
+        *quality.MOVEMENT_RULES,
+        *quality.SUMMARY_RULES,
+        *quality.LIST_RULES,
+    }
+    assert rules == set(quality.DESCRIPTIONS)
