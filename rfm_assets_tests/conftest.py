@@ -3,8 +3,13 @@
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 
 from rfm_assets_tests.tables import ENGINES, MakeTable, tables_on
+
+# A busy machine is no failure: how long one example takes says nothing about the result.
+settings.register_profile("unhurried", deadline=None)
+settings.load_profile("unhurried")
 
 
 @pytest.fixture(params=ENGINES)

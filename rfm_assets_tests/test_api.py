@@ -55,7 +55,9 @@ def test_the_kind_of_frame_given_comes_back(kind: str) -> None:
     assert type(result) is type(given)
     rows = nw.from_native(result).lazy().collect("pyarrow").to_native().to_pylist()
     assert list(rows[0]) == list(STORED_COLUMNS)
-    found = [(row["customer_id"], row["recency"], row["frequency"], row["monetary"]) for row in rows]
+    found = [
+        (row["customer_id"], row["recency"], row["frequency"], row["monetary"]) for row in rows
+    ]
     assert found == [("a", 1, 1, 15.0), ("b", 30, 1, 10.0)]
 
 
@@ -86,7 +88,10 @@ def test_whole_numbers_are_ids_and_dates_need_no_time() -> None:
         ({"customer_id": [1.0, 2.0, 2.0, 3.0]}, "17850.0 is not an id"),
         ({"date": [None, *DATA["date"][1:]]}, "'date' is missing in 1 rows"),
         ({"date": ["2024-06-01"] * 4}, "String rather than dates; parse it first"),
-        ({"date": [datetime(2024, 6, 1, tzinfo=UTC)] * 4}, "with a time zone; convert to the business"),
+        (
+            {"date": [datetime(2024, 6, 1, tzinfo=UTC)] * 4},
+            "with a time zone; convert to the business",
+        ),
         ({"amount": ["10"] * 4}, "'amount' is String rather than numbers"),
         (
             {"amount": [float("nan"), float("inf"), 1.0, 2.0]},
@@ -104,7 +109,9 @@ def test_rows_that_are_not_clean_are_refused(
 
 
 def test_a_missing_column_names_the_nearest() -> None:
-    with pytest.raises(ColumnMissing, match="column 'amount' does not exist. Did you mean 'amout'"):
+    with pytest.raises(
+        ColumnMissing, match=r"column 'amount' does not exist. Did you mean 'amout'"
+    ):
         segment_customers(data().rename(columns={"amount": "amout"}), as_of="2024-07-01")
 
 
@@ -115,7 +122,9 @@ def test_as_of_is_a_date(as_of: Any) -> None:
 
 
 def test_wrong_settings_name_the_nearest() -> None:
-    with pytest.raises(InvalidSettings, match="analysis_days: is no key. Did you mean 'analysis_pe"):
+    with pytest.raises(
+        InvalidSettings, match=r"analysis_days: is no key. Did you mean 'analysis_pe"
+    ):
         segment_customers(data(), as_of="2024-07-01", analysis_days=30)
     with pytest.raises(InvalidSettings, match="Did you mean 'quartiles'"):
         segment_customers(data(), as_of="2024-07-01", scoring_method="quartile")

@@ -194,7 +194,7 @@ def _window_activity(window: Table) -> Table:
         "customer_id",
         nw.col("first_day").cast(nw.Int32),
         nw.col("last_day").cast(nw.Int32),
-        nw.lit(True).alias("in_window"),
+        nw.lit(value=True).alias("in_window"),
         (nw.col("lone_purchases") + nw.col("order_purchases")).cast(nw.Int32).alias("frequency"),
         *[nw.col(name).cast(nw.Int64) for name in money],
     )

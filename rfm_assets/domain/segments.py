@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, datetime, time, timedelta
 from typing import Self
 
 import narwhals as nw
@@ -230,7 +230,7 @@ def _first_match(
 
 
 def _days_before(as_of: date, days: nw.Expr) -> nw.Expr:
-    midnight = nw.lit(datetime(as_of.year, as_of.month, as_of.day))
+    midnight = nw.lit(datetime.combine(as_of, time.min))
     return (midnight - days.cast(nw.Int64) * timedelta(days=1)).cast(nw.Date)
 
 

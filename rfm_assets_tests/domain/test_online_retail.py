@@ -4,7 +4,6 @@ The quarter is judged with pandas and scikit-learn on the raw file, beside the p
 """
 
 import os
-from collections.abc import Iterator
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -43,7 +42,7 @@ def lines() -> pd.DataFrame:
 
 
 @pytest.fixture(params=CUTS, ids=str)
-def judged(request: pytest.FixtureRequest, lines: pd.DataFrame) -> Iterator[pd.DataFrame]:
+def judged(request: pytest.FixtureRequest, lines: pd.DataFrame) -> pd.DataFrame:
     """Customers at a cut, with whether and for how much they bought in the quarter after."""
     as_of: date = request.param
     with DuckDBEngine(threads=2) as engine:
@@ -61,7 +60,7 @@ def judged(request: pytest.FixtureRequest, lines: pd.DataFrame) -> Iterator[pd.D
     customers["again"] = customers.index.isin(bought["customer_id"])
     revenue = quarter.groupby("customer_id")["amount"].sum()
     customers["revenue"] = revenue.reindex(customers.index).fillna(0.0)
-    yield customers
+    return customers
 
 
 def test_metrics_agree_with_pandas(lines: pd.DataFrame, judged: pd.DataFrame) -> None:

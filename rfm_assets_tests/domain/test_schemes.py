@@ -1,5 +1,7 @@
 """The packaged schemes cell by cell, other scales, and names."""
 
+# ruff: noqa: ARG005 - every reading takes R, F and M
+
 from collections.abc import Callable
 from itertools import combinations, product
 
@@ -133,7 +135,13 @@ def test_bands_of_the_score_are_stretched() -> None:
 
 @pytest.mark.parametrize(
     "word",
-    ["Cannot Lose Them", "cannot_lose_them", "Cant Lose Them", "Can't Lose Them", "CANNOT LOSE THEM"],
+    [
+        "Cannot Lose Them",
+        "cannot_lose_them",
+        "Cant Lose Them",
+        "Can't Lose Them",
+        "CANNOT LOSE THEM",
+    ],
 )
 def test_segments_by_id_name_and_alias(word: str) -> None:
     assert load_scheme("rfm_10").segment_called(word, key="x").id == "cannot_lose_them"
@@ -174,7 +182,9 @@ def test_packaged_segments_are_fully_described(name: str) -> None:
 @pytest.mark.parametrize("name", packaged_schemes())
 def test_colours_are_told_apart_without_red_and_green(name: str) -> None:
     seen = [_as_deuteranope(segment.color) for segment in load_scheme(name).segments]
-    nearest = min(sum(abs(a - b) for a, b in zip(*pair, strict=True)) for pair in combinations(seen, 2))
+    nearest = min(
+        sum(abs(a - b) for a, b in zip(*pair, strict=True)) for pair in combinations(seen, 2)
+    )
     assert nearest >= 40
 
 
@@ -186,5 +196,7 @@ def _as_deuteranope(color: str) -> list[float]:
         (-0.011820, 0.042940, 0.968881),
     )
     linear = [(int(color[i : i + 2], 16) / 255) ** 2.2 for i in (1, 3, 5)]
-    seen = [sum(weight * value for weight, value in zip(row, linear, strict=True)) for row in matrix]
+    seen = [
+        sum(weight * value for weight, value in zip(row, linear, strict=True)) for row in matrix
+    ]
     return [255 * min(max(value, 0.0), 1.0) ** (1 / 2.2) for value in seen]

@@ -27,7 +27,7 @@ THRESHOLDS: dict[str, Any] = {
 
 
 def customers(values: list[tuple[int, int, int]]) -> dict[str, list[Any]]:
-    """recency, frequency and monetary_units of customers 0, 1, 2, …"""
+    """Customers 0, 1, 2, … with recency, frequency and monetary_units."""
     return {
         "customer_id": [f"{index:06}" for index in range(len(values))],
         "recency": [recency for recency, _, _ in values],
@@ -149,9 +149,7 @@ def test_scale_and_cell_of_each_method(
 
 def test_weights_shape_the_mean(engine_table: MakeTable) -> None:
     values = [(day, day, day * 100) for day in range(1, 11)]
-    got = scored(
-        engine_table, values, recency_weight=2, frequency_weight=0.5, monetary_weight=0
-    )
+    got = scored(engine_table, values, recency_weight=2, frequency_weight=0.5, monetary_weight=0)
     assert got[0][3] == (2 * 5 + 0.5 * 1) / 2.5
     assert got[9][3] == (2 * 1 + 0.5 * 5) / 2.5
 
@@ -187,9 +185,7 @@ VALUES = st.lists(
 
 
 @given(values=VALUES, scale=st.integers(2, 12))
-def test_against_the_plain_implementation(
-    values: list[tuple[int, int, int]], scale: int
-) -> None:
+def test_against_the_plain_implementation(values: list[tuple[int, int, int]], scale: int) -> None:
     columns = list(zip(*values, strict=True))
     cuts = [plain_cut_points(list(column), scale) for column in columns]
     below = [[sum(cut < value for cut in cuts[i]) for i, value in enumerate(row)] for row in values]

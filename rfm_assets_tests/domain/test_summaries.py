@@ -147,9 +147,7 @@ def test_nobody_at_all(engine_table: MakeTable) -> None:
 
 def test_scores_without_segments_make_one_row(engine_table: MakeTable) -> None:
     table = engine_table({**NOW, "segment": pa.array([None] * 4, pa.string())})
-    (row,) = rows_of(
-        segment_summary(table, None, as_of=AS_OF, scheme=None, config=SummaryConfig())
-    )
+    (row,) = rows_of(segment_summary(table, None, as_of=AS_OF, scheme=None, config=SummaryConfig()))
     assert (row["segment"], row["customers"], row["customers_pct"]) == ("(none)", 4, 100.0)
 
 
@@ -176,7 +174,7 @@ def test_hours_add_up_to_the_budget(units: list[int], hundredths: int) -> None:
 
 def test_a_tier_for_an_unknown_segment_names_the_nearest() -> None:
     config = SummaryConfig.model_validate({"loyalty_tiers": {"segments": {"Tops": "gold"}}})
-    with pytest.raises(UnknownSegment, match="'Tops' is not a segment .* mean 'Top'") as caught:
+    with pytest.raises(UnknownSegment, match=r"'Tops' is not a segment .* mean 'Top'") as caught:
         tiers_by_name(config, SCHEME)
     assert str(caught.value).startswith("loyalty_tiers.segments.Tops: ")
 

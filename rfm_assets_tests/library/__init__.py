@@ -1,0 +1,1 @@
+"""Tests of the packaged YAML and its loading."""
