@@ -328,16 +328,19 @@ def _without_duplicates(judged: Table, keys: list[str]) -> Table:
     # Rows that are already out, and those with an empty key, take no part.
     filled = [~nw.col(key).is_null() for key in keys]
     part = judged.filter(nw.col("outcome") == _KEPT, *filled)
-    # Few rows have a twin: only those are put in order, which saves a sort of everything.
-    twins = part.group_by(*keys).agg(rows=nw.len()).filter(nw.col("rows") > 1).drop("rows")
-    place = ["source", "source_line"]
-    position = nw.col("source_line").cum_count().over(*keys, order_by=place)
-    later = (
-        part.join(twins, on=keys, how="inner")
-        .with_columns(position=position)
-        .filter(nw.col("position") > 1)
-        .select(*place, is_later=nw.lit(value=True))
+    # Few rows have a twin: only those are compared, which saves a sort of everything.
+    counted = part.group_by(*keys).agg(rows=nw.len(), first_source=nw.col("source").min())
+    twins = part.join(counted.filter(nw.col("rows") > 1).drop("rows"), on=keys, how="inner").select(
+        *keys, "first_source", twin_source="source", twin_line="source_line"
     )
+    at_first = nw.col("twin_source") == nw.col("first_source")
+    first = twins.filter(at_first).group_by(*keys).agg(first_line=nw.col("twin_line").min())
+    later = (
+        twins.join(first, on=keys, how="inner")
+        .filter(~(at_first & (nw.col("twin_line") == nw.col("first_line"))))
+        .select(source="twin_source", source_line="twin_line", is_later=nw.lit(value=True))
+    )
+    place = ["source", "source_line"]
     duplicate = ~nw.col("is_later").is_null()
     return (
         judged.join(later, on=place, how="left")
