@@ -1,6 +1,7 @@
 """A Dagster project in a temporary folder, loaded as the real ones are."""
 
 import importlib
+import os
 import sys
 import textwrap
 from collections.abc import Iterator
@@ -176,6 +177,11 @@ class Project:
         self.write(
             "weekly", f"type: rfm_assets.components.WeeklyRefreshComponent\nattributes:\n{lines}"
         )
+
+    @property
+    def python_path(self) -> str:
+        """PYTHONPATH for commands that run in the project."""
+        return os.pathsep.join([str(self.root), *sys.path])
 
     def load(self) -> dg.Definitions:
         return load_project(self.root)

@@ -21,7 +21,7 @@ def dg_scaffold(project, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [Path(sys.executable).with_name("dg"), "scaffold", "defs", *arguments],
         cwd=project.root,
-        env=os.environ | {"PYTHONPATH": str(project.root), "NO_COLOR": "1"},
+        env=os.environ | {"PYTHONPATH": project.python_path, "NO_COLOR": "1"},
         capture_output=True,
         text=True,
         check=False,

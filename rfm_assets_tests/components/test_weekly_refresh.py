@@ -198,13 +198,17 @@ def daemon(weekly_project, tmp_path) -> Iterator[dg.DagsterInstance]:
         "@dg.definitions\ndef defs():\n    return load_project(Path(__file__).parent)\n",
         encoding="utf-8",
     )
+    (project.root / "workspace.yaml").write_text(
+        "load_from:\n  - python_file: {relative_path: definitions.py, location_name: temporary}\n",
+        encoding="utf-8",
+    )
     home = tmp_path / "home"
     home.mkdir()
     (home / "dagster.yaml").write_text("telemetry: {enabled: false}\n", encoding="utf-8")
-    environment = os.environ | {"DAGSTER_HOME": str(home), "PYTHONPATH": str(project.root)}
+    environment = os.environ | {"DAGSTER_HOME": str(home), "PYTHONPATH": project.python_path}
     with (tmp_path / "daemon.log").open("w") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "dagster._daemon", "run", "-f", "definitions.py"],
+            [sys.executable, "-m", "dagster._daemon", "run", "-w", "workspace.yaml"],
             cwd=project.root,
             env=environment,
             stdout=log,

@@ -241,7 +241,7 @@ def test_an_error_that_is_not_in_the_yaml_is_passed_on(project):
 
 def dg_check_yaml(project) -> subprocess.CompletedProcess[str]:
     """`dg check yaml` in the project, as a user runs it."""
-    environment = os.environ | {"PYTHONPATH": str(project.root), "NO_COLOR": "1"}
+    environment = os.environ | {"PYTHONPATH": project.python_path, "NO_COLOR": "1"}
     return subprocess.run(
         [Path(sys.executable).with_name("dg"), "check", "yaml"],
         cwd=project.root,
