@@ -163,7 +163,8 @@ class SnapshotUnreadable(RfmError):
         *,
         path: str,
         reason: str,
-        fix: str = "Restore it from a backup, or remove this folder and run the partition again.",
+        fix: str = "Restore it from a backup, or remove the folder it lies in and run the "
+        "partition again.",
     ) -> None:
         super().__init__(f"{path} {reason}. {fix}")
         self.path, self.reason = path, reason

@@ -281,14 +281,14 @@ class Store:
             if path.name in kept or not _VERSION.fullmatch(path.name):
                 continue
             if (path / _PROMOTED).exists():
-                promoted = read_document(path / _PROMOTED, Promotion).at
-                gone = now - promoted >= self._keep_superseded
+                gone = now - _promoted(path) >= self._keep_superseded
             else:
                 gone = now - _started(path.name) >= self._abandon_after
             if gone:
                 _remove(path)
 
     def _has_snapshot(self, folder: UPath) -> bool:
+        self._forget_listings()
         if (folder / _POINTER).exists():
             return True
         for version in self._listing(folder):
@@ -299,10 +299,13 @@ class Store:
         return False
 
     def _listing(self, folder: UPath) -> list[UPath]:
-        if not self._local:
-            # Bucket file systems remember listings, also those that another process outdated.
-            folder.fs.invalidate_cache()
+        self._forget_listings()
         return list(folder.iterdir()) if folder.is_dir() else []
+
+    def _forget_listings(self) -> None:
+        """Bucket file systems remember what they listed, also after another process changed it."""
+        if not self._local:
+            self.root.fs.invalidate_cache()
 
 
 def table_name(parts: Sequence[str]) -> str:
@@ -341,6 +344,14 @@ def _date_of(folder_name: str) -> date | None:
 
 def _started(version: str) -> datetime:
     return datetime.strptime(version.partition("Z")[0], _VERSION_TIME).replace(tzinfo=UTC)
+
+
+def _promoted(version: UPath) -> datetime:
+    try:
+        return read_document(version / _PROMOTED, Promotion).at
+    except SnapshotUnreadable:
+        # Its writer was killed just after the pointer had moved.
+        return _started(version.name)
 
 
 def _write(path: UPath, text: str) -> None:

@@ -270,6 +270,16 @@ def test_a_version_that_lost_a_race_is_kept_for_its_readers(store: Store) -> Non
     assert read(store.snapshot("weekly", JAN_5)) == 2
 
 
+def test_a_writer_killed_just_after_promoting_does_not_disturb_later_ones(store: Store) -> None:
+    killed = put(store, 0)
+    (killed.folder / "PROMOTED").write_text("")
+    store = Store(store.root, keep_superseded=timedelta(0))
+    put(store, 1)
+    put(store, 2)
+    assert read(store.snapshot("weekly", JAN_5)) == 2
+    assert killed.version not in versions(store)
+
+
 def test_foreign_files_in_a_table_are_left_alone(store: Store) -> None:
     put(store, 1)
     note = store.folder("weekly", JAN_5) / "README"
