@@ -91,7 +91,7 @@ class CampaignListComponent(CampaignConfig, RfmComponent):
                 context,
                 weeks,
                 lambda week: self._publish(
-                    week, context.run_id, rfm_store, rfm_engine, segments_key, suppression_keys
+                    week, context.run.run_id, rfm_store, rfm_engine, segments_key, suppression_keys
                 ),
             )
 

@@ -158,7 +158,7 @@ class CustomerSegmentationComponent(SegmentationConfig, RfmComponent):
                     transactions, as_of=week.as_of, days=self.analysis_period_days
                 ),
             ),
-            run_id=context.run_id,
+            run_id=context.run.run_id,
             config_hash=self.config.fingerprint(),
             source_fingerprint=source.manifest.source_fingerprint,
             cut_points=result.cut_points.model_dump(mode="json"),

@@ -61,8 +61,9 @@ def run_weeks(
         except ValidationFailed as refused:
             key = _key_of(context, refused.table)
             outcomes.setdefault(key, []).extend((week, o) for o in refused.outcomes)
-            yield from _check_results(outcomes, len(weeks))
+            # Logged events are taken up with the next yield, so they come before the results.
             _record(context, done)
+            yield from _check_results(outcomes, len(weeks))
             raise dg.Failure(
                 description=str(refused),
                 metadata={"as_of": week.label, "weeks published before": len(done)},

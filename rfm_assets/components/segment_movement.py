@@ -76,7 +76,7 @@ class SegmentMovementComponent(RfmComponent):
             def work(week: Week) -> Mapping[dg.AssetKey, Published]:
                 with rfm_engine.yield_engine() as engine:
                     inputs = Inputs(rfm_store.get_store(), engine)
-                    return self._publish(week, inputs, upstream, context.run_id)
+                    return self._publish(week, inputs, upstream, context.run.run_id)
 
             yield from run_weeks(context, weeks, work)
 

@@ -151,14 +151,14 @@ class TransactionDataComponent(RfmComponent):
             table=table_name(rejects_key.path),
             as_of=None,
             frame=result.rejects,
-            run_id=context.run_id,
+            run_id=context.run.run_id,
             config_hash=self.policy.fingerprint(),
             source_fingerprint=reading.source_fingerprint,
             counts=dict(result.counts.rejected_by_reason),
         )
         set_aside = Published(rejects, {"reasons": _reasons(result.counts.rejected_by_reason)})
         try:
-            kept = self._publish_kept(inputs, reading, result, rejects, now, context.run_id)
+            kept = self._publish_kept(inputs, reading, result, rejects, now, context.run.run_id)
         except ValidationFailed:
             context.log_event(
                 dg.AssetMaterialization(rejects_key, metadata=dict(set_aside.metadata))

@@ -1,0 +1,207 @@
+"""The whole week through Dagster, on a shop small enough to work out by hand."""
+
+import random
+from datetime import date
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from rfm_assets import load_table
+from rfm_assets.errors import SnapshotMissing
+from rfm_assets_tests.components.conftest import Project
+from rfm_assets_tests.components.shop import AS_OF, FIRST, ROWS, SECOND, Shop, failure
+
+
+@pytest.fixture
+def shop(project: Project, monkeypatch: pytest.MonkeyPatch) -> Shop:
+    monkeypatch.delenv("RFM_STORE_ROOT", raising=False)
+    return Shop(project)
+
+
+def rows(shop: Shop, table: str, as_of: date | str = "latest", **options: Any) -> list[dict]:
+    loaded = load_table(table, as_of, root=shop.root, kind="pyarrow", **options)
+    return loaded.to_pylist()
+
+
+def test_a_run_of_two_weeks_gives_every_table_of_both(shop: Shop) -> None:
+    result = shop.run(FIRST, SECOND)
+    assert result.success, failure(result)
+
+    second = {row["customer_id"]: row for row in rows(shop, "customer_segments", AS_OF[SECOND])}
+    assert {name: row["rfm_cell"] for name, row in second.items()} == {
+        "a": "555",
+        "b": "111",
+        "c": "144",
+        "d": "512",
+    }
+    assert {name: row["segment"] for name, row in second.items()} == {
+        "a": "Champions",
+        "b": "Lost",
+        "c": "At Risk",
+        "d": "Potential Loyalists",
+    }
+    assert (second["a"]["recency"], second["a"]["frequency"], second["a"]["monetary"]) == (2, 5, 600)
+    assert second["a"]["previous_segment"] == "Loyal Customers"
+    assert second["d"]["previous_segment"] is None
+    first = {row["customer_id"]: row["rfm_cell"] for row in rows(shop, "customer_segments", AS_OF[FIRST])}
+    assert first == {"a": "444", "b": "111", "c": "144"}
+
+    moves = {(m["from_segment"], m["to_segment"]): m for m in rows(shop, "segment_movement")}
+    assert {pair: move["customers"] for pair, move in moves.items()} == {
+        ("(new)", "Potential Loyalists"): 1,
+        ("At Risk", "At Risk"): 1,
+        ("Lost", "Lost"): 1,
+        ("Loyal Customers", "Champions"): 1,
+    }
+    grown = moves["Loyal Customers", "Champions"]
+    assert (grown["monetary_before"], grown["monetary_now"]) == (480, 600)
+
+    summary = {row["segment"]: row for row in rows(shop, "segment_summary")}
+    assert sum(row["customers"] for row in summary.values()) == 4
+    assert summary["Champions"]["customers_change"] == 1
+    assert summary["Loyal Customers"]["customers_change"] == -1
+    # 600 of 925: 6.4864.. of 10 hours
+    assert summary["Champions"]["success_hours"] == pytest.approx(6.49)
+
+    assert [row["customer_id"] for row in rows(shop, "champions")] == ["a"]
+    # b is Lost and so suppressed, although win_back asks for Lost as well
+    assert [row["customer_id"] for row in rows(shop, "win_back")] == ["c"]
+    assert rows(shop, "win_back", part="excluded") == [
+        {"customer_id": "b", "stage": "suppression", "reason": "suppressed: paid_media_saving"}
+    ]
+    assert [(r["customer_id"], r["reason"]) for r in rows(shop, "suppression_list")] == [
+        ("b", "paid_media_saving")
+    ]
+    (reject,) = rows(shop, "transaction_data_rejects")
+    assert (reject["source_line"], reject["reason"]) == (13, "missing_customer_id")
+
+
+def test_each_week_has_its_own_figures_in_the_catalogue(shop: Shop) -> None:
+    result = shop.run(FIRST, SECOND)
+    found = {
+        (event.asset_key.to_user_string(), event.partition): event.materialization.metadata
+        for event in result.get_asset_materialization_events()
+        if event.asset_key is not None
+    }
+    counts = {
+        key: metadata["dagster/row_count"].value
+        for (key, partition), metadata in found.items()
+        if partition == SECOND
+    }
+    assert counts == {
+        "customer_segments": 4,
+        "segment_movement": 4,
+        "segment_summary": 10,
+        "suppression_list": 1,
+        "champions": 1,
+        "win_back": 1,
+    }
+    assert found["customer_segments", FIRST]["dagster/row_count"].value == 3
+    waterfall = found["win_back", SECOND]["waterfall"].value
+    assert "| suppression | 2 | 1 | 1 |" in waterfall
+    assert "| **Loyal Customers** | 1 |" in found["segment_movement", SECOND]["movement"].value
+    picture = found["customer_segments", SECOND]["recency × frequency"].value
+    assert picture.startswith("![R×F](data:image/png;base64,")
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_a_backfill_gives_what_the_week_gave_before_later_data_existed(
+    shop: Shop, seed: int
+) -> None:
+    known_then = [row for row in ROWS if row.split(",")[2] < str(AS_OF[FIRST])]
+    assert len(known_then) < len(ROWS)
+    shop.write_orders(known_then)
+    assert shop.run(FIRST).success
+    tables = ["customer_segments", "segment_summary", "suppression_list", "champions", "win_back"]
+    then = {table: rows(shop, table, AS_OF[FIRST]) for table in tables}
+    excluded = rows(shop, "win_back", AS_OF[FIRST], part="excluded")
+
+    everything = list(ROWS)
+    random.Random(seed).shuffle(everything)
+    shop.write_orders(everything)
+    assert shop.run(FIRST).success
+    now = {table: rows(shop, table, AS_OF[FIRST]) for table in tables}
+    for row in [*then["customer_segments"], *now["customer_segments"]]:
+        del row["segmented_at"]
+    assert now == then
+    assert rows(shop, "win_back", AS_OF[FIRST], part="excluded") == excluded
+
+
+def test_a_source_that_lost_most_of_its_rows_blocks_everything_and_keeps_the_last(
+    shop: Shop,
+) -> None:
+    assert shop.run(FIRST).success
+    shop.write_orders(ROWS[:3])
+    result = shop.run(SECOND)
+    assert not result.success
+    message = failure(result)
+    assert "volume: observed 3 rows, 11 in the last run" in message
+    assert "max_volume_fall" in message
+    assert len(rows(shop, "transaction_data")) == 11
+    assert shop.store.dates("customer_segments") == [AS_OF[FIRST]]
+    evaluations = {
+        e.check_name: e for e in result.get_asset_check_evaluations() if not e.passed
+    }
+    assert set(evaluations) == {"volume"}
+    assert evaluations["volume"].severity == dg.AssetCheckSeverity.ERROR
+
+
+def test_what_was_set_aside_is_kept_when_the_rest_is_refused(shop: Shop) -> None:
+    shop.write_orders([f"{i},,2026-01-01,1" for i in range(9)] + ["10,a,2026-01-01,1"])
+    result = shop.run(FIRST)
+    assert not result.success
+    assert "reject_rate" in failure(result)
+    assert len(rows(shop, "transaction_data_rejects")) == 9
+    keys = {e.asset_key.to_user_string() for e in result.get_asset_materialization_events()}
+    assert keys == {"transaction_data_rejects"}
+
+
+def test_weeks_before_a_refused_one_stay_published_and_recorded(shop: Shop) -> None:
+    shop.project.write(
+        "customer_segments",
+        """
+        type: rfm_assets.components.CustomerSegmentationComponent
+        attributes:
+          asset_name: customer_segments
+          scoring_method: custom
+          thresholds: {recency: [10, 20, 40, 80], frequency: [1, 2, 3, 4], monetary: [10, 50, 100, 500]}
+          checks: {warn_drift: 0.1, block_drift: 0.2}
+        """,
+    )
+    result = shop.run(FIRST, SECOND)
+    assert "drift: observed population stability index" in failure(result)
+    assert shop.store.dates("customer_segments") == [AS_OF[FIRST]]
+    recorded = [
+        (e.asset_key.to_user_string(), e.partition)
+        for e in result.get_asset_materialization_events()
+        if e.asset_key == dg.AssetKey("customer_segments")
+    ]
+    assert recorded == [("customer_segments", FIRST)]
+
+
+def test_an_empty_file_blocks_with_a_reason(shop: Shop) -> None:
+    shop.write_orders([])
+    result = shop.run(FIRST)
+    assert "volume: observed 0 rows" in failure(result)
+    with pytest.raises(SnapshotMissing):
+        rows(shop, "transaction_data")
+
+
+def test_checks_say_what_they_saw(shop: Shop) -> None:
+    result = shop.run(FIRST, SECOND)
+    seen = {
+        (e.asset_key.to_user_string(), e.check_name): e
+        for e in result.get_asset_check_evaluations()
+    }
+    assert all(e.passed for e in seen.values())
+    # 480 + 5 + 300 before, and 140 more since
+    assert seen["customer_segments", "money_reconciles"].description == (
+        "As of 2026-03-02: segmented 925.0000 + left out 0.0000 = 925.0000"
+    )
+    assert seen["win_back", "stages_reconcile"].description == (
+        "As of 2026-03-02: deliverable 1 + excluded 1 = 2"
+    )
+    assert seen["transaction_data", "rows_reconcile"].description == (
+        "kept 11 + set aside 1 + dropped by policy 0 = 12"
+    )
