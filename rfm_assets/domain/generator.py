@@ -128,9 +128,13 @@ def transactions(config: GeneratorConfig, end: date) -> pa.Table:
 
 
 def customer_attributes(config: GeneratorConfig, end: date) -> pa.Table:
-    """Who had joined before `end`: customer_id, email, country, marketing_consent, signed_up."""
+    """Who had joined before `end`, in order of joining.
+
+    Columns: customer_id, email, country, marketing_consent, signed_up.
+    """
     people = _customers(config, end)
-    joined = people.joined < _days(end)
+    order = np.argsort(people.joined, kind="stable")
+    joined = order[people.joined[order] < _days(end)]
     ids = _text(people.ids[joined])
     consent = uniform(config.seed, Stream.CONSENT, people.ids[joined]) < 0.78
     return pa.table(
