@@ -11,7 +11,8 @@ from datetime import date
 from typing import Annotated, Any, Self, TypeAlias
 
 import dagster as dg
-from pydantic import AfterValidator, Field, JsonValue, WithJsonSchema, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, JsonValue, WithJsonSchema, model_validator
+from pydantic.config import JsonDict
 
 from rfm_assets.components.deployment import DeploymentComponent, default_resources
 from rfm_assets.components.strict_yaml import StrictComponent
@@ -49,6 +50,15 @@ SHORT_FORMS: Mapping[str, str] = {
     "description": "description",
 }
 """Keys that say the same as one below `asset`."""
+
+
+def _kept_apart(schema: JsonDict) -> None:
+    """Let `dg check yaml` see a short and a full form together, at the line of the full one."""
+    dependent: JsonDict = {}
+    for short, full in SHORT_FORMS.items():
+        clash: JsonDict = {"not": {"description": f"says the same as `{short}`: keep only one"}}
+        dependent[short] = {"properties": {"asset": {"properties": {full: clash}}}}
+    schema["dependentSchemas"] = dependent
 
 
 class AssetOptions(ConfigModel):
@@ -110,6 +120,8 @@ class AssetOptions(ConfigModel):
 
 class RfmComponent(StrictComponent):
     """Base of the components that compute tables, week by week."""
+
+    model_config = ConfigDict(json_schema_extra=_kept_apart)
 
     asset: AssetOptions = Field(
         default=AssetOptions(),

@@ -3,6 +3,7 @@
 from datetime import date, timedelta
 
 import dagster as dg
+import jsonschema
 import pytest
 
 from rfm_assets.errors import YamlProblem
@@ -85,6 +86,17 @@ def test_the_short_and_the_full_form_together_are_an_error(project, key):
             f"Keep `asset.{key}` and remove `{key}`.",
         )
     ]
+
+
+def test_the_schema_also_refuses_the_short_and_the_full_form_together(project):
+    schema = project.toy("TableComponent").get_model_cls().model_json_schema()
+    check = jsonschema.Draft202012Validator(schema)
+
+    (error,) = check.iter_errors({"asset_name": "people", "asset": {"key": "persons"}})
+
+    assert list(error.absolute_path) == ["asset", "key"]
+    assert "says the same as `asset_name`: keep only one" in error.message
+    assert not list(check.iter_errors({"asset_name": "people", "asset": {"group_name": "crm"}}))
 
 
 def test_two_keys_for_one_asset_are_an_error_that_says_which_to_keep(project):
