@@ -438,3 +438,14 @@ class UnusableTransactions(RfmError):
             "TransactionDataComponent, which sets such rows aside and counts them."
         )
         self.problems = dict(problems)
+
+
+class SourceStale(RfmError):
+    """A file that must be recent is not."""
+
+    def __init__(self, *, source: str, age_days: float, max_age_days: int) -> None:
+        super().__init__(
+            f"{source}: was written {age_days:.1f} days ago, and {max_age_days} days are allowed. "
+            "No list is published from it. Export it again, or raise `max_age_days`."
+        )
+        self.source, self.age_days = source, age_days

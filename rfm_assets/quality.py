@@ -17,6 +17,7 @@ TRANSACTION_RULES = ("rows_reconcile", "reject_rate", "volume", "freshness")
 SEGMENT_RULES = ("customers_reconcile", "money_reconciles", "largest_segment", "drift")
 MOVEMENT_RULES = ("customers_reconcile",)
 SUMMARY_RULES = ("customers_reconcile",)
+SUPPRESSION_RULES = ("entries_readable",)
 LIST_RULES = ("no_suppressed_customer", "stages_reconcile")
 
 DESCRIPTIONS: Mapping[str, str] = {
@@ -29,6 +30,7 @@ DESCRIPTIONS: Mapping[str, str] = {
     "largest_segment": "Warns when one segment holds most of the customers.",
     "drift": "Blocks past a declared shift of the distribution since the last snapshot; warns "
     "before.",
+    "entries_readable": "Blocks. Every line of the suppression entries could be read.",
     "no_suppressed_customer": "Blocks. Nobody on the list is on a suppression list.",
     "stages_reconcile": "Blocks. Audience = deliverable customers + customers excluded.",
 }
@@ -236,6 +238,23 @@ def no_suppressed_customer(*, on_list: Sequence[str], n_suppressed: int) -> Chec
         next_step="Materialise the suppression list first, then this list for the same date.",
         n_failed=len(on_list),
         sample=sample,
+    )
+
+
+def entries_readable(*, broken_lines: int, rows_without_customer: int) -> CheckOutcome:
+    """Whether every entry of a suppression file says whom it is about; blocks.
+
+    A line that cannot be read may name a customer who must not be contacted: unknown is not empty.
+    """
+    at_fault = broken_lines + rows_without_customer
+    return CheckOutcome(
+        name="entries_readable",
+        passed=at_fault == 0,
+        blocking=True,
+        observed=f"{broken_lines:,} broken lines, {rows_without_customer:,} rows without customer",
+        expected="none",
+        next_step="Correct the file of entries, or its mapping under `entries.columns`.",
+        n_failed=at_fault,
     )
 
 

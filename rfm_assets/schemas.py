@@ -67,6 +67,14 @@ class TransactionDataRejects(pa.DataFrameModel):
     )
 
 
+class CustomerData(pa.DataFrameModel):
+    """Attributes of customers, one row each: consent, country and whatever else is mapped."""
+
+    customer_id: Series[str] = column(
+        "unique_customers", "Customer", unique=True, str_length={"min_value": 1}
+    )
+
+
 class CustomerSegments(pa.DataFrameModel):
     """One row per customer and date: recency, frequency, monetary, scores and segment."""
 
@@ -296,6 +304,9 @@ TRANSACTION_DATA = TableContract(
 )
 TRANSACTION_DATA_REJECTS = TableContract(
     "transaction_data_rejects", TransactionDataRejects, (), ("source", "source_line", "reason")
+)
+CUSTOMER_DATA = TableContract(
+    "customer_data", CustomerData, ("customer_id",), ("customer_id",), open_ended=True
 )
 CUSTOMER_SEGMENTS = TableContract(
     "customer_segments",

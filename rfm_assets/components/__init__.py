@@ -5,6 +5,7 @@ from typing import Any
 
 _MODULES = {
     "CampaignListComponent": "campaign_list",
+    "CustomerDataComponent": "customer_data",
     "CustomerSegmentationComponent": "customer_segments",
     "DeploymentComponent": "deployment",
     "SegmentMovementComponent": "segment_movement",

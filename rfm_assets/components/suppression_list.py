@@ -27,7 +27,8 @@ from rfm_assets.domain.config import ConfigModel
 from rfm_assets.errors import InvalidConfig
 from rfm_assets.publishing import publish
 from rfm_assets.schemas import SUPPRESSION_LIST
-from rfm_assets.sources import Attribute, CustomerReading, FileSource, read_customers
+from rfm_assets.sources.config import Attribute
+from rfm_assets.sources.customers import CustomerReading, FileSource, read_customers
 from rfm_assets.store import table_name
 
 CONTRACT = SUPPRESSION_LIST.narrowed("reason", pa.Check.isin(SUPPRESSION_REASONS))
@@ -111,7 +112,7 @@ class SuppressionListComponent(SuppressionConfig, RfmComponent):
                 ),
             },
         )
-        checks = check_specs(self.key, CONTRACT, (), spec.partitions_def)
+        checks = check_specs(self.key, CONTRACT, quality.SUPPRESSION_RULES, spec.partitions_def)
         root = context.project_root
 
         @dg.multi_asset(
@@ -161,6 +162,12 @@ class SuppressionListComponent(SuppressionConfig, RfmComponent):
             table=table_name(self.key.path),
             as_of=week.as_of,
             frame=table,
+            rules=[
+                quality.entries_readable(
+                    broken_lines=entries.broken_lines if entries else 0,
+                    rows_without_customer=entries.rows_without_customer if entries else 0,
+                )
+            ],
             run_id=run_id,
             config_hash=SuppressionConfig(segments=self.segments).fingerprint(),
             source_fingerprint=entries.source_fingerprint if entries else "",

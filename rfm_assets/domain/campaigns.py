@@ -194,8 +194,8 @@ def suppression_list(
 ) -> Table:
     """One row per suppressed customer with the strongest reason, from segments and entries.
 
-    `entries` has customer_id, reason and since (a date or null), already in canonical spelling;
-    an entry with `since` on or after `as_of` is not yet visible. A reason outside
+    `entries` has customer_id in canonical spelling and, where known, reason and since (a date or
+    null); an entry with `since` on or after `as_of` is not yet visible. A reason outside
     SUPPRESSION_REASONS suppresses as `other`, because a misspelt reason must not let a mail out.
     """
     parts: list[Table] = []
@@ -210,6 +210,7 @@ def suppression_list(
             )
         )
     if entries is not None:
+        entries = _completed(entries)
         visible = entries.filter(nw.col("since").is_null() | (nw.col("since") < as_of))
         known = nw.col("reason").is_in(list(SUPPRESSION_REASONS))
         parts.append(
@@ -242,6 +243,14 @@ def suppression_list(
     return once.with_columns(as_of=nw.lit(as_of, dtype=nw.Date)).select(
         "customer_id", "reason", "source", "since", "as_of"
     )
+
+
+def _completed(entries: Table) -> Table:
+    """Entries with a reason and a day, empty where the file has none."""
+    names = entries.collect_schema().names()
+    reason = nw.col("reason") if "reason" in names else nw.lit("other")
+    since = nw.col("since").cast(nw.Date) if "since" in names else nw.lit(None, dtype=nw.Date)
+    return entries.select("customer_id", reason=reason, since=since)
 
 
 def suppressed_members(members: Table, suppression: Sequence[Table]) -> list[str]:

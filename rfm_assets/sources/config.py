@@ -190,6 +190,16 @@ class Attribute(ConfigModel):
     )
 
 
+def short_attributes(value: object) -> object:
+    """`name: Column` is short for `name: {column: Column}`."""
+    if not isinstance(value, dict):
+        return value
+    return {
+        name: {"column": entry} if isinstance(entry, str) else entry
+        for name, entry in value.items()
+    }
+
+
 class ColumnMapping(ConfigModel):
     """Which column of the source is what. Nothing is guessed from names."""
 
@@ -218,15 +228,7 @@ class ColumnMapping(ConfigModel):
         ),
     )
 
-    @field_validator("attributes", mode="before")
-    @classmethod
-    def _short_form(cls, value: object) -> object:
-        if not isinstance(value, dict):
-            return value
-        return {
-            name: {"column": entry} if isinstance(entry, str) else entry
-            for name, entry in value.items()
-        }
+    _short_form = field_validator("attributes", mode="before")(short_attributes)
 
     @field_validator("attributes")
     @classmethod

@@ -17,7 +17,7 @@ from duckdb import StarExpression as Star
 from rfm_assets.domain.frames import Table
 from rfm_assets.engine import DuckDBEngine, Engine, to_arrow
 from rfm_assets.errors import InvalidConfig, SourceUnreadable
-from rfm_assets.sources import csv_files, tables
+from rfm_assets.sources import csv_files, csv_header, tables
 from rfm_assets.sources.config import (
     ColumnMapping,
     CsvSource,
@@ -27,7 +27,7 @@ from rfm_assets.sources.config import (
     ParquetSource,
     Source,
 )
-from rfm_assets.sources.files import find, fingerprint
+from rfm_assets.sources.files import SourceFile, find, fingerprint
 from rfm_assets.sources.mapping import (
     ROW_KEY,
     check_columns,
@@ -95,22 +95,57 @@ def read(
             )
             return replace(found, table=engine.from_arrow(to_arrow(found.table)))
     parser = Parser(source, time_zone)
+    if isinstance(source, CsvSource):
+        return _csv(source, columns, engine, root, parser, row_keys=row_keys)
+    found = typed_source(source, engine, root, generate_until)
+    relation = found.relation
+    schema = schema_of(relation)
+    if row_keys:
+        key = row_key([name for name in schema if schema[name] is not None])
+        relation = relation.select(Star(), key.alias(ROW_KEY))
+    check_columns(columns, schema, found.name)
+    typed = parsed(relation, columns, schema, parser)
+    if row_keys or not isinstance(source, ParquetSource):
+        typed = held(typed, engine, found.name)
+    # Parquet is read again where it is used, which is cheaper than a copy of all of it.
+    return Reading(
+        with_raw_amount(typed, columns), fingerprint(found.files, settings=found.settings)
+    )
+
+
+@dataclass(frozen=True)
+class Found:
+    """A source with types: its rows, its files, and what else decides on the rows."""
+
+    relation: duckdb.DuckDBPyRelation
+    files: list[SourceFile]
+    settings: str
+    name: str
+
+
+def typed_source(
+    source: ExcelSource | ParquetSource | DuckDBSource | GeneratorSource,
+    engine: DuckDBEngine,
+    root: Path,
+    generate_until: date | None,
+    *,
+    customers: bool = False,
+) -> Found:
+    """A source that brings types, unread; of the generator its transactions, or its `customers`."""
     connection = engine.connection
     match source:
-        case CsvSource():
-            return _csv(source, columns, engine, root, parser, row_keys=row_keys)
         case ParquetSource():
             files = find(source.path, root, ".parquet")
-            relation = tables.parquet(connection, files, root)
-            settings = ""
+            return Found(tables.parquet(connection, files, root), files, "", files[0].name)
         case ExcelSource():
             files = find(source.path, root)
             relation = tables.excel(connection, files[0], source)
-            settings = source.sheet or ""
+            return Found(relation, files, source.sheet or "", files[0].name)
         case DuckDBSource():
             files = find(source.path, root)
             relation = tables.database(connection, files[0], source)
             settings = source.query or source.table or ""
+            return Found(relation, files, settings, files[0].name)
         case GeneratorSource():
             if generate_until is None:
                 raise InvalidConfig(
@@ -119,26 +154,28 @@ def read(
                     reason="is missing",
                     fix="The generator needs the day at which it stops.",
                 )
-            files = []
-            relation = tables.generated(connection, source, generate_until)
+            generated = tables.generated_customers if customers else tables.generated
+            relation = generated(connection, source, generate_until)
             settings = f"{source.model_dump_json()} {generate_until}"
-    schema = schema_of(relation)
-    if row_keys:
-        key = row_key([name for name in schema if schema[name] is not None])
-        relation = relation.select(Star(), key.alias(ROW_KEY))
-    check_columns(columns, schema, files[0].name if files else "generator")
-    typed = parsed(relation, columns, schema, parser)
-    if row_keys or not isinstance(source, ParquetSource):
-        try:
-            typed = engine.checkpoint(nw.from_native(typed)).to_native()
-        except duckdb.Error as error:
-            raise SourceUnreadable(
-                source=files[0].name if files else "generator",
-                reason=f"reading fails ({str(error).splitlines()[0]})",
-                fix="Correct the query or the data it reads.",
-            ) from error
-    # Parquet is read again where it is used, which is cheaper than a copy of all of it.
-    return Reading(with_raw_amount(typed, columns), fingerprint(files, settings=settings))
+            return Found(relation, [], settings, "generator")
+
+
+def held(
+    relation: duckdb.DuckDBPyRelation, engine: DuckDBEngine, name: str
+) -> duckdb.DuckDBPyRelation:
+    """The relation's rows, computed once.
+
+    Raises:
+        SourceUnreadable: The query or the file fails while it is read.
+    """
+    try:
+        return engine.checkpoint(nw.from_native(relation)).to_native()
+    except duckdb.Error as error:
+        raise SourceUnreadable(
+            source=name,
+            reason=f"reading fails ({str(error).splitlines()[0]})",
+            fix="Correct the query or the data it reads.",
+        ) from error
 
 
 def _csv(
@@ -150,10 +187,10 @@ def _csv(
     *,
     row_keys: bool,
 ) -> Reading:
-    files = [(file, csv_files.header(file, source)) for file in find(source.path, root, ".csv")]
+    files = [(file, csv_header.header(file, source)) for file in find(source.path, root, ".csv")]
     for file, head in files:
         check_columns(columns, dict.fromkeys(head.names, "text"), file.name)
-        csv_files.refuse_twins(head, wanted(columns).values(), file.name)
+        csv_header.refuse_twins(head, wanted(columns).values(), file.name)
     used = sorted(set(wanted(columns).values()))
     with tempfile.TemporaryDirectory(prefix="rfm_assets-") as scratch:
         lines = csv_files.read_lines(

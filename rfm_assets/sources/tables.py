@@ -21,7 +21,7 @@ from duckdb import FunctionExpression as Function
 from duckdb import StarExpression as Star
 from duckdb.sqltypes import BIGINT
 
-from rfm_assets.domain.generator import transactions
+from rfm_assets.domain.generator import customer_attributes, transactions
 from rfm_assets.errors import SourceEmpty, SourceTruncated, SourceUnreadable, did_you_mean
 from rfm_assets.sources.config import DuckDBSource, ExcelSource, GeneratorSource
 from rfm_assets.sources.files import SourceFile, refuse_foreign
@@ -202,6 +202,13 @@ def generated(
     return connection.from_arrow(rows.append_column(ROW, number)).select(
         Star(), Constant("generator").alias(SOURCE)
     )
+
+
+def generated_customers(
+    connection: duckdb.DuckDBPyConnection, source: GeneratorSource, end: date
+) -> duckdb.DuckDBPyRelation:
+    """The generator's customers who joined before `end`, with their attributes."""
+    return connection.from_arrow(customer_attributes(source, end))
 
 
 def _first_line(error: Exception) -> str:

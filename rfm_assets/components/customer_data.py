@@ -1,0 +1,117 @@
+"""`CustomerDataComponent`: attributes of customers, for conditions and consent of campaigns."""
+
+from collections.abc import Iterator, Mapping
+from datetime import date, datetime
+from pathlib import Path
+from typing import Any, ClassVar
+from zoneinfo import ZoneInfo
+
+import dagster as dg
+from pydantic import Field, field_validator
+
+from rfm_assets.components.base import RfmComponent
+from rfm_assets.components.columns import table_schema
+from rfm_assets.components.execution import Published, Week, check_specs, run_weeks
+from rfm_assets.components.inputs import Inputs
+from rfm_assets.components.resources import EngineResource, StoreResource
+from rfm_assets.domain.config import ConfigModel
+from rfm_assets.publishing import publish
+from rfm_assets.schemas import CUSTOMER_DATA
+from rfm_assets.sources.config import Attribute, TimeZoneName, short_attributes
+from rfm_assets.sources.customers import CustomerSource, read_customers
+from rfm_assets.store import table_name
+
+
+class CustomerColumns(ConfigModel):
+    """Which column of the source is what."""
+
+    customer_id: str = Field(min_length=1, description="Column that tells customers apart.")
+    attributes: dict[str, Attribute] = Field(
+        min_length=1,
+        description="Columns to keep: `name: Column` for text, `name: {column: Column, kind: "
+        "boolean}` for text, number, date or boolean.",
+    )
+
+    _short_form = field_validator("attributes", mode="before")(short_attributes)
+
+
+class CustomerDataComponent(RfmComponent):
+    """One row per customer with attributes such as consent, from a file or a table."""
+
+    example: ClassVar[Mapping[str, Any]] = {
+        "asset_name": "customer_data",
+        "source": {"type": "csv", "path": "data/customers.csv"},
+        "columns": {
+            "customer_id": "customer",
+            "attributes": {"marketing_consent": {"column": "consent", "kind": "boolean"}},
+        },
+    }
+
+    source: CustomerSource = Field(description="Where the rows come from.")
+    columns: CustomerColumns = Field(description="Which column of the source is what.")
+    time_zone: TimeZoneName = Field(
+        default="UTC",
+        description="Business time zone (IANA name) that dates are brought into.",
+        examples=["Europe/Berlin"],
+    )
+
+    def definitions(self, context: dg.ComponentLoadContext) -> dg.Definitions:
+        kinds = {name: a.kind for name, a in self.columns.attributes.items()}
+        spec = self.asset_spec(
+            context,
+            description="Attributes of customers, one row each. `customer_segments` keeps them "
+            "beside the segment, where campaigns use them.",
+            group_name="customers",
+            kinds=["table", "parquet", self.source.type],
+            metadata={"dagster/column_schema": table_schema(CUSTOMER_DATA, more=kinds)},
+            partitioned=False,
+        )
+        root = context.project_root
+
+        @dg.multi_asset(
+            name=table_name(self.key.path),
+            specs=[spec],
+            check_specs=check_specs(self.key, CUSTOMER_DATA, (), None),
+        )
+        def _customer_data(
+            context: dg.AssetExecutionContext, rfm_store: StoreResource, rfm_engine: EngineResource
+        ) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult]:
+            today = datetime.now(ZoneInfo(self.time_zone)).date()
+
+            def work(_: Week) -> Mapping[dg.AssetKey, Published]:
+                with rfm_engine.yield_engine() as engine:
+                    inputs = Inputs(rfm_store.get_store(), engine)
+                    return self._publish(inputs, root, today, context.run.run_id)
+
+            yield from run_weeks(context, [Week(None)], work)
+
+        return dg.Definitions(assets=[_customer_data])
+
+    def _publish(
+        self, inputs: Inputs, root: Path, today: date, run_id: str
+    ) -> Mapping[dg.AssetKey, Published]:
+        reading = read_customers(
+            self.source,
+            customer_id=self.columns.customer_id,
+            attributes=self.columns.attributes,
+            engine=inputs.engine,
+            root=root,
+            time_zone=self.time_zone,
+            generate_until=today,
+        )
+        left_out = {
+            "rows without customer": reading.rows_without_customer,
+            "broken lines": reading.broken_lines,
+        }
+        publication = publish(
+            inputs.store,
+            inputs.engine,
+            CUSTOMER_DATA,
+            table=table_name(self.key.path),
+            as_of=None,
+            frame=reading.table,
+            run_id=run_id,
+            source_fingerprint=reading.source_fingerprint,
+            counts=left_out,
+        )
+        return {self.key: Published(publication, left_out)}
