@@ -22,7 +22,7 @@ from rfm_assets.domain.frames import Table
 from rfm_assets.domain.kinds import Kind
 from rfm_assets.engine import DuckDBEngine
 from rfm_assets.errors import ColumnMissing, SourceStale
-from rfm_assets.sources import csv_files
+from rfm_assets.sources import csv_files, csv_header
 from rfm_assets.sources.config import (
     Attribute,
     CsvSource,
@@ -133,9 +133,10 @@ def read_customers(
 def _csv(
     source: CsvSource, files: list[SourceFile], wanted: Mapping[str, str], engine: DuckDBEngine
 ) -> tuple[duckdb.DuckDBPyRelation, int]:
-    headed = [(file, csv_files.header(file, source)) for file in files]
+    headed = [(file, csv_header.header(file, source)) for file in files]
     for file, head in headed:
         _require(wanted, dict.fromkeys(head.names, "text"), file.name)
+        csv_header.refuse_twins(head, wanted.values(), file.name)
     with tempfile.TemporaryDirectory(prefix="rfm_assets-") as scratch:
         lines = csv_files.read_lines(
             engine.connection,
