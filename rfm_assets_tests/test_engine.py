@@ -5,7 +5,7 @@ import resource
 import subprocess
 import sys
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -147,22 +147,22 @@ def test_day_numbers_count_from_the_epoch_on_both_sides(engine: Engine) -> None:
     assert by_date.collect_schema().names() == ["at", "on", "day"]
 
 
-def frames() -> dict[str, Any]:
-    columns = {"id": ["b", "a"], "n": [1, 2]}
-    return {
-        "pandas": pd.DataFrame(columns, index=[7, 9]),
-        "pandas by id": pd.DataFrame(columns).set_index("id"),
-        "polars": pl.DataFrame(columns),
-        "polars lazy": pl.LazyFrame(columns),
-        "pyarrow": pa.table(columns),
-        "duckdb": duckdb.connect().from_arrow(pa.table(columns)),
-        "narwhals": nw.from_native(pl.DataFrame(columns)),
-    }
+COLUMNS = {"id": ["b", "a"], "n": [1, 2]}
+
+FRAMES: dict[str, Callable[[], Any]] = {
+    "pandas": lambda: pd.DataFrame(COLUMNS, index=[7, 9]),
+    "pandas by id": lambda: pd.DataFrame(COLUMNS).set_index("id"),
+    "polars": lambda: pl.DataFrame(COLUMNS),
+    "polars lazy": lambda: pl.LazyFrame(COLUMNS),
+    "pyarrow": lambda: pa.table(COLUMNS),
+    "duckdb": lambda: duckdb.connect().from_arrow(pa.table(COLUMNS)),
+    "narwhals": lambda: nw.from_native(pl.DataFrame(COLUMNS)),
+}
 
 
-@pytest.mark.parametrize("kind", list(frames()))
+@pytest.mark.parametrize("kind", list(FRAMES))
 def test_any_frame_is_brought_onto_the_engine(engine: Engine, kind: str) -> None:
-    table = engine.checkpoint(engine.from_native(frames()[kind]))
+    table = engine.checkpoint(engine.from_native(FRAMES[kind]()))
     assert collect_rows(table.sort("id")) == [{"id": "a", "n": 2}, {"id": "b", "n": 1}]
 
 
@@ -192,7 +192,7 @@ def test_what_is_no_frame_is_refused(engine: Engine, value: object) -> None:
     ],
 )
 def test_a_notebooks_frame_decides_on_the_engine(kind: str, engine_type: type) -> None:
-    with engine_for_native(frames()[kind]) as engine:
+    with engine_for_native(FRAMES[kind]()) as engine:
         assert isinstance(engine, engine_type)
 
 
