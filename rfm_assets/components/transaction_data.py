@@ -18,12 +18,8 @@ from rfm_assets.components.rendering import markdown_table
 from rfm_assets.components.resources import EngineResource, StoreResource
 from rfm_assets.domain.distribution import newest_day
 from rfm_assets.domain.rfm import day_number
-from rfm_assets.domain.transactions import (
-    PolicyCounts,
-    PolicyResult,
-    TransactionPolicy,
-    apply_policy,
-)
+from rfm_assets.domain.row_policy import TransactionPolicy
+from rfm_assets.domain.transactions import PolicyCounts, PolicyResult, apply_policy
 from rfm_assets.errors import SnapshotMissing, ValidationFailed
 from rfm_assets.publishing import Publication, Staged, publish
 from rfm_assets.schemas import TRANSACTION_DATA, TRANSACTION_DATA_REJECTS
@@ -109,12 +105,10 @@ class TransactionDataComponent(RfmComponent):
             # The only place where a date depends on the clock: what lies in the future now.
             now = datetime.now(ZoneInfo(self.time_zone))
 
-            def work(_: Week) -> Mapping[dg.AssetKey, Published]:
-                with rfm_engine.yield_engine() as engine:
-                    inputs = Inputs(rfm_store.get_store(), engine)
-                    return self._publish(inputs, root, now, rejects_key, context)
+            def work(_: Week, inputs: Inputs) -> Mapping[dg.AssetKey, Published]:
+                return self._publish(inputs, root, now, rejects_key, context)
 
-            yield from run_weeks(context, [Week(None)], work)
+            yield from run_weeks(context, [Week(None)], rfm_store, rfm_engine, work)
 
         return dg.Definitions(assets=[_transaction_data])
 

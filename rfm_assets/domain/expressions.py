@@ -28,7 +28,8 @@ from rfm_assets.domain.kinds import (
     written_date,
     written_digits,
 )
-from rfm_assets.domain.syntax import (
+from rfm_assets.domain.syntax import parse_tree
+from rfm_assets.domain.syntax_tree import (
     Arithmetic,
     Call,
     Column,
@@ -40,7 +41,6 @@ from rfm_assets.domain.syntax import (
     Node,
     Not,
     NullTest,
-    parse_tree,
 )
 from rfm_assets.domain.translation import translate
 from rfm_assets.errors import InvalidExpression, did_you_mean

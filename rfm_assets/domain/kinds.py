@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Final, Literal, TypeAlias
 
-from rfm_assets.domain.syntax import Arithmetic, Call, Column, Constant, Negative, Node
+from rfm_assets.domain.syntax_tree import Arithmetic, Call, Column, Constant, Negative, Node
 
 Kind: TypeAlias = Literal["number", "text", "boolean", "date"]
 """What a value is, whatever its width or engine. `date` is a day or a point in time."""

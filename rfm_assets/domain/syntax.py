@@ -19,8 +19,23 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Final, Literal, NoReturn, TypeAlias
+from typing import Final, Literal, NoReturn
 
+from rfm_assets.domain.syntax_tree import (
+    Arithmetic,
+    ArithmeticOperator,
+    Call,
+    Column,
+    Comparison,
+    ComparisonOperator,
+    Constant,
+    Junction,
+    Membership,
+    Negative,
+    Node,
+    Not,
+    NullTest,
+)
 from rfm_assets.errors import InvalidExpression
 
 MAX_LENGTH: Final = 4_000
@@ -31,113 +46,6 @@ MAX_OPERATORS: Final = 100
 """Operators of one expression, because a long chain is a deep tree for the engine."""
 
 KEYWORDS: Final = frozenset({"and", "or", "not", "in", "is", "null", "true", "false"})
-
-ArithmeticOperator: TypeAlias = Literal["+", "-", "*", "/"]
-ComparisonOperator: TypeAlias = Literal["=", "!=", "<", "<=", ">", ">="]
-
-
-@dataclass(frozen=True)
-class Constant:
-    """A number, a text or a truth value as written."""
-
-    value: float | str | bool
-    at: int
-
-
-@dataclass(frozen=True)
-class Column:
-    """A column by its name."""
-
-    name: str
-    at: int
-
-
-@dataclass(frozen=True)
-class Negative:
-    """A number with its sign turned."""
-
-    operand: Node
-    at: int
-
-
-@dataclass(frozen=True)
-class Not:
-    """A truth value turned around."""
-
-    operand: Node
-    at: int
-
-
-@dataclass(frozen=True)
-class Arithmetic:
-    """Two numbers joined by + - * or /."""
-
-    operator: ArithmeticOperator
-    left: Node
-    right: Node
-    at: int
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """Two values of one kind compared."""
-
-    operator: ComparisonOperator
-    left: Node
-    right: Node
-    at: int
-
-
-@dataclass(frozen=True)
-class Junction:
-    """Truth values joined by `and` or `or`."""
-
-    operator: Literal["and", "or"]
-    left: Node
-    right: Node
-    at: int
-
-
-@dataclass(frozen=True)
-class Membership:
-    """Whether a value is one of a list of constants."""
-
-    operand: Node
-    values: tuple[Constant, ...]
-    negated: bool
-    at: int
-
-
-@dataclass(frozen=True)
-class NullTest:
-    """Whether a value is empty."""
-
-    operand: Node
-    negated: bool
-    at: int
-
-
-@dataclass(frozen=True)
-class Call:
-    """A function applied to its arguments. `at` is where the name starts."""
-
-    name: str
-    arguments: tuple[Node, ...]
-    at: int
-
-
-Node: TypeAlias = (
-    Constant
-    | Column
-    | Negative
-    | Not
-    | Arithmetic
-    | Comparison
-    | Junction
-    | Membership
-    | NullTest
-    | Call
-)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ import narwhals as nw
 
 from rfm_assets.domain.kinds import evident_kind, written_date, written_digits
 from rfm_assets.domain.money import exact_ratio
-from rfm_assets.domain.syntax import (
+from rfm_assets.domain.syntax_tree import (
     Arithmetic,
     Call,
     Column,

@@ -1,4 +1,4 @@
-"""CSV files in DuckDB: header, encoding, broken lines, cut files, line numbers.
+"""CSV files in DuckDB: encoding, broken lines, cut files, line numbers.
 
 What the columns mean does not belong here (`mapping.py`); all values are text at this point.
 """
@@ -6,10 +6,8 @@ What the columns mean does not belong here (`mapping.py`); all values are text a
 from __future__ import annotations
 
 import codecs
-import csv
-import gzip
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,26 +16,26 @@ from typing import IO, Final
 import duckdb
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from duckdb import ColumnExpression as Column
 from duckdb import ConstantExpression as Constant
 from duckdb import FunctionExpression as Function
 from duckdb.sqltypes import BIGINT
 
-from rfm_assets.errors import SourceEmpty, SourceTruncated, SourceUnreadable
+from rfm_assets.errors import SourceTruncated, SourceUnreadable
 from rfm_assets.sources.config import CsvSource
-from rfm_assets.sources.files import SourceFile, refuse_foreign
+from rfm_assets.sources.csv_header import Header, open_plain
+from rfm_assets.sources.files import SourceFile
 from rfm_assets.sources.line_numbers import (
     Extent,
     Numbering,
-    chunks,
     locate,
     measure,
     regular,
 )
 from rfm_assets.sources.mapping import ROW, ROW_KEY, SOURCE, row_key
 
-_HEAD: Final = 1 << 20
-"""Bytes in which the header must end."""
+_PIECE: Final = 1 << 20
 _SHOWN: Final = 200
 """Characters of a broken line that its reject shows."""
 _UNCLOSED: Final = "UNQUOTED VALUE"
@@ -54,66 +52,6 @@ class Lines:
     relation: duckdb.DuckDBPyRelation
     broken: pa.Table
     notes: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Header:
-    """The names in the first line, as they stand; `lone_returns` if lines end in a bare CR."""
-
-    names: tuple[str, ...]
-    lone_returns: bool
-
-
-def open_plain(file: SourceFile) -> IO[bytes]:
-    """The bytes of the file, decompressed."""
-    return gzip.open(file.path) if file.is_gzip else file.path.open("rb")
-
-
-def header(file: SourceFile, source: CsvSource) -> Header:
-    """The first line of a file.
-
-    Raises:
-        SourceEmpty: The file has no byte.
-        SourceTruncated: A gzip file ends before its header does.
-        SourceUnreadable: It is no text in the declared encoding.
-    """
-    refuse_foreign(file, expected="a CSV file")
-    with open_plain(file) as stream:
-        head = next(chunks(stream, file.name), b"")[:_HEAD]
-    if not head.strip(b"\r\n\xef\xbb\xbf"):
-        raise SourceEmpty(source=file.name, reason="the file has no line")
-    try:
-        text = codecs.getincrementaldecoder(source.encoding)().decode(head)
-    except UnicodeDecodeError as error:
-        # Broken bytes further down are for the reader, line by line.
-        if b"\n" not in head[: error.start]:
-            raise SourceUnreadable(
-                source=file.name,
-                reason=f"its first line is not {source.encoding} text",
-                fix="Declare `encoding` (latin-1, cp1252, utf-16), or export it as UTF-8.",
-            ) from error
-        text = head[: error.start].decode(source.encoding)
-    if "\0" in text:
-        raise SourceUnreadable(
-            source=file.name,
-            reason="it holds binary data, not text",
-            fix="Declare `encoding: utf-16` if it is that, or export it as CSV.",
-        )
-    stream = io.StringIO(text.removeprefix("\ufeff"), newline="")
-    lines = csv.reader(stream, delimiter=source.delimiter, quotechar=source.quote)
-    names = next((tuple(line) for line in lines if line), ())
-    return Header(names, lone_returns="\r" in text and "\n" not in text)
-
-
-def refuse_twins(head: Header, columns: Iterable[str], source: str) -> None:
-    """Raise if the header names one of `columns` twice."""
-    for name in columns:
-        if head.names.count(name) > 1:
-            raise SourceUnreadable(
-                source=source,
-                reason=f"its header names {name!r} twice",
-                fix="Rename one of the two columns.",
-            )
 
 
 def read_lines(
@@ -249,7 +187,7 @@ class _File:
         with self.open() as stream, target.open("w", encoding="utf-8", newline="\n") as copy:
             text = io.TextIOWrapper(stream, encoding=self.source.encoding, newline=None)
             try:
-                while piece := text.read(_HEAD):
+                while piece := text.read(_PIECE):
                     copy.write(piece.removeprefix("\ufeff") if lines == 1 else piece)
                     lines += piece.count("\n")
             except UnicodeDecodeError as error:
@@ -295,7 +233,7 @@ class _File:
                 last = self.extent.lines
                 if row["line"] == last or self.is_last(row["at"]):
                     raise SourceTruncated(source=self.file.name, where=f"inside line {last}")
-        for row in broken.filter(pa.compute.equal(broken["type"], _UNCLOSED)).to_pylist():
+        for row in broken.filter(pc.equal(broken["type"], _UNCLOSED)).to_pylist():
             if "\n" in row["text"].strip():
                 raise SourceUnreadable(
                     source=self.file.name,

@@ -34,7 +34,6 @@ optionally a key that is equal for rows that are alike in every column."""
 _EPOCH: Final = date(1970, 1, 1)
 _SEPARATOR: Final = "\x1f"
 _ABSENT: Final = "\x1e"
-_NO_TEXT: Final = Constant(None).cast(VARCHAR)
 _RAW_AMOUNT: Final = "amount_raw:"
 """Prefix of the columns that an amount is computed from, as they stood."""
 
@@ -162,10 +161,10 @@ def parsed(
         return Column(f"rfm:2:{kind}:{name}")
 
     def identifier(name: str | None) -> Expression:
-        return _NO_TEXT if name is None else parser.identifier(typed(name, "text"))
+        return _no_text() if name is None else parser.identifier(typed(name, "text"))
 
     def raw(name: str | None) -> Expression:
-        return _NO_TEXT if name is None else Column(name).cast(VARCHAR)
+        return _no_text() if name is None else Column(name).cast(VARCHAR)
 
     outputs: dict[str, Expression] = {
         "source": Column(SOURCE),
@@ -202,6 +201,10 @@ def parsed(
     )
 
 
+def _no_text() -> Expression:
+    return Constant(None).cast(VARCHAR)
+
+
 def _unreadable(
     mapping: ColumnMapping,
     natives: Mapping[str, NativeKind],
@@ -219,7 +222,7 @@ def _unreadable(
         if a.kind != "text" and natives[a.column] == "text"
     ]
     if not flags:
-        return _NO_TEXT
+        return _no_text()
     return Function("nullif", Function("concat_ws", Constant(","), *flags), Constant(""))
 
 

@@ -2,6 +2,7 @@
 
 from datetime import datetime
 
+import narwhals as nw
 import polars as pl
 import pyarrow as pa
 import pytest
@@ -9,14 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-import narwhals as nw
 from rfm_assets import schemas
-from rfm_assets.domain.transactions import (
-    DROP_REASONS,
-    REJECT_REASONS,
-    TransactionPolicy,
-    apply_policy,
-)
+from rfm_assets.domain.row_policy import DROP_REASONS, REJECT_REASONS, TransactionPolicy
+from rfm_assets.domain.transactions import apply_policy
 from rfm_assets.errors import ColumnMissing, MixedCurrencies, RowsRefused
 from rfm_assets_tests.tables import held, rows_of
 

@@ -9,7 +9,8 @@ import pytest
 from pydantic import TypeAdapter
 
 from rfm_assets.domain.rfm import day_number
-from rfm_assets.domain.transactions import PolicyCounts, TransactionPolicy, apply_policy
+from rfm_assets.domain.row_policy import TransactionPolicy
+from rfm_assets.domain.transactions import PolicyCounts, apply_policy
 from rfm_assets.engine import DuckDBEngine, collect_rows
 from rfm_assets.sources.config import ColumnMapping, Source
 from rfm_assets.sources.reading import Reading, read

@@ -9,7 +9,8 @@ import narwhals as nw
 import pytest
 
 from rfm_assets.domain.frames import Table
-from rfm_assets.domain.transactions import PolicyResult, TransactionPolicy, apply_policy
+from rfm_assets.domain.row_policy import TransactionPolicy
+from rfm_assets.domain.transactions import PolicyResult, apply_policy
 from rfm_assets.engine import DuckDBEngine, collect_rows
 from rfm_assets.sources.config import ColumnMapping, CsvSource
 from rfm_assets.sources.reading import read
