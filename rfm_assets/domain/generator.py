@@ -1,9 +1,8 @@
 """Invented customers of a shop: orders with their lines, refunds, and a few dirty rows.
 
 Every number is a hash of (seed, what it is for, customer, order, line), so that nothing depends
-on how much else is generated: a later `end` adds rows and changes none. There is no clock here,
-and no parsing: rows come out as text, as a file would give them, and go through the same mapping
-and the same policy.
+on how much else is generated: a later `end` adds rows and changes none. There is no clock here;
+how rows look in a file is in `sources/generated.py`.
 
 Buying follows the BG/NBD story: each customer has a rate of their own (gamma), and a chance of
 their own (beta) of leaving for good after each purchase. Spend is skewed: customers differ in
@@ -19,8 +18,6 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
-import pyarrow.compute as pc
 from pydantic import Field
 
 from rfm_assets.domain.config import ConfigModel
@@ -43,6 +40,9 @@ CHANNELS: Final = ("web", "app", "store")
 CHANNEL_SHARES: Final = (0.55, 0.3, 0.15)
 CATEGORIES: Final = ("Stationery", "Kitchen", "Garden", "Textiles", "Lighting", "Furniture")
 PRODUCTS: Final = 240
+STRAY_SHARE: Final = 0.15
+"""Orders that come through another channel than the customer's usual one."""
+CONSENT_SHARE: Final = 0.78
 
 
 class GeneratorConfig(ConfigModel):
@@ -112,44 +112,13 @@ class Stream(IntEnum):
     DUPLICATE = 21
     PRICE = 22
     CONSENT = 23
-    OTHER_CHANNEL = 24
-
-
-def transactions(config: GeneratorConfig, end: date) -> pa.Table:
-    """The rows from `config.start` to the day before `end`, in order of time, all text.
-
-    Columns: order_number, line, ordered_at, customer, sku, category, quantity, unit_price,
-    channel, country. No row if `end` is not after the start.
-    """
-    people = _customers(config, end)
-    orders = _orders(config, people, end)
-    lines = _lines(config, people, orders, end)
-    return _as_text(config, people, lines)
-
-
-def customer_attributes(config: GeneratorConfig, end: date) -> pa.Table:
-    """Who had joined before `end`, in order of joining.
-
-    Columns: customer_id, email, country, marketing_consent, signed_up.
-    """
-    people = _customers(config, end)
-    order = np.argsort(people.joined, kind="stable")
-    joined = order[people.joined[order] < _days(end)]
-    ids = _text(people.ids[joined])
-    consent = uniform(config.seed, Stream.CONSENT, people.ids[joined]) < 0.78
-    return pa.table(
-        {
-            "customer_id": ids,
-            "email": pc.binary_join_element_wise("customer", ids, "@example.com", ""),
-            "country": _chosen(COUNTRIES, people.country[joined]),
-            "marketing_consent": pa.array(consent),
-            "signed_up": pa.array(np.floor(people.joined[joined]).astype(np.int32), pa.date32()),
-        }
-    )
+    STRAYS = 24
+    STRAY_CHANNEL = 25
+    SECOND_AGAIN = 26
 
 
 @dataclass(frozen=True)
-class _Customers:
+class Customers:
     """One entry per customer. Days count from 1970-01-01, with fractions."""
 
     ids: Integers
@@ -163,7 +132,7 @@ class _Customers:
 
 
 @dataclass(frozen=True)
-class _Orders:
+class Orders:
     """One entry per order: position of its customer, its number there, its day and second."""
 
     customer: Integers
@@ -172,8 +141,8 @@ class _Orders:
 
 
 @dataclass(frozen=True)
-class _Lines:
-    """One entry per row. `sign` is -1 for a refund."""
+class Rows:
+    """One entry per row, in order of time. `sku` counts from 0; `sign` is -1 for a refund."""
 
     customer: Integers
     number: Integers
@@ -185,13 +154,15 @@ class _Lines:
     sign: Integers
 
 
-def _days(day: date) -> int:
+def days(day: date) -> int:
+    """Days since 1970-01-01."""
     return (day - EPOCH).days
 
 
-def _customers(config: GeneratorConfig, end: date) -> _Customers:
-    start = _days(config.start)
-    weeks = max(0, -(-(_days(end) - start) // 7))
+def customers(config: GeneratorConfig, end: date) -> Customers:
+    """Those of the start, and those who join in each week that begins before `end`."""
+    start = days(config.start)
+    weeks = max(0, -(-(days(end) - start) // 7))
     count = config.customers + weeks * config.new_customers_per_week
     place = np.arange(count, dtype=np.int64)
     ids = place + FIRST_ID
@@ -203,7 +174,7 @@ def _customers(config: GeneratorConfig, end: date) -> _Customers:
     )
     # Means: 5.5 purchases a year while a customer; one customer in six leaves after a purchase.
     rate = np.minimum(gamma(seed, Stream.RATE, ids, shape=0.9) / 60, 0.5)
-    return _Customers(
+    return Customers(
         ids=ids,
         joined=joined,
         rate=rate,
@@ -220,12 +191,13 @@ def _season(day: Numbers) -> Numbers:
     return 1 + 0.25 * np.cos(2 * np.pi * (day - 330) / 365.25)
 
 
-def _orders(config: GeneratorConfig, people: _Customers, end: date) -> _Orders:
+def orders(config: GeneratorConfig, people: Customers, end: date) -> Orders:
     """Each customer's purchases, one round for all customers at a time."""
-    start, stop = _days(config.start), _days(end)
+    start, stop = days(config.start), days(end)
     seed = config.seed
     here = np.flatnonzero(people.joined < stop)
     day = people.joined[here]
+    nobody = np.empty(0, np.int64)
     found: list[tuple[Integers, Integers, Numbers]] = []
     for number in range(MAX_ORDERS):
         if not len(here):
@@ -241,38 +213,39 @@ def _orders(config: GeneratorConfig, people: _Customers, end: date) -> _Orders:
         day = day + gap
         stays = ~leaves & (day < stop)
         here, day = here[stays], day[stays]
-    customer, number, moment = (
-        (np.concatenate(part) for part in zip(*found, strict=True))
-        if (found)
-        else (np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0))
-    )
+    customer = np.concatenate([nobody, *(part[0] for part in found)])
+    number = np.concatenate([nobody, *(part[1] for part in found)])
+    moment = np.concatenate([np.empty(0), *(part[2] for part in found)])
     ids = people.ids[customer]
     # Open from 7 to 23, busiest in the middle.
-    share = uniform(seed, Stream.SECOND, ids, number) + uniform(seed, -Stream.SECOND, ids, number)
+    share = uniform(seed, Stream.SECOND, ids, number) + uniform(
+        seed, Stream.SECOND_AGAIN, ids, number
+    )
     second = np.floor(moment).astype(np.int64) * 86_400 + (7 * 3600 + share * 8 * 3600).astype(
         np.int64
     )
-    return _Orders(customer, number, second)
+    return Orders(customer, number, second)
 
 
-def _lines(config: GeneratorConfig, people: _Customers, orders: _Orders, end: date) -> _Lines:
+def rows(config: GeneratorConfig, people: Customers, bought: Orders, end: date) -> Rows:
+    """The lines of the orders, and of what was sent back before `end`."""
     seed = config.seed
-    ids = people.ids[orders.customer]
-    many = -np.log(uniform(seed, Stream.LINES, ids, orders.number)) / 0.65
+    ids = people.ids[bought.customer]
+    many = -np.log(uniform(seed, Stream.LINES, ids, bought.number)) / 0.65
     count = np.minimum(1 + many.astype(np.int64), MAX_LINES)
     whose = np.repeat(np.arange(len(count)), count)
     line = np.arange(len(whose)) - np.repeat(np.cumsum(count) - count, count) + 1
-    customer, number = orders.customer[whose], orders.number[whose]
+    customer, number = bought.customer[whose], bought.number[whose]
     key = (people.ids[customer], number, line)
     # Products are sorted by price; each customer prefers a part of the range.
     wish = 0.7 * uniform(seed, Stream.PRODUCT, *key) ** 1.5 + 0.3 * people.tier[customer]
     sku = np.minimum((wish * PRODUCTS).astype(np.int64), PRODUCTS - 1)
     size = np.exp(0.5 * normal(seed, Stream.QUANTITY, *key) + people.thrift[customer])
-    lines = _Lines(
+    lines = Rows(
         customer=customer,
         number=number,
         line=line,
-        second=orders.second[whose],
+        second=bought.second[whose],
         sku=sku,
         quantity=np.minimum(1 + size.astype(np.int64), 200),
         price=_prices(config)[sku],
@@ -281,90 +254,76 @@ def _lines(config: GeneratorConfig, people: _Customers, orders: _Orders, end: da
     delay = 1 + uniform(seed, Stream.REFUND_DELAY, *key) * 21
     later = lines.second + (delay * 86_400).astype(np.int64)
     returned = np.flatnonzero(
-        (uniform(seed, Stream.REFUND, *key) < config.refund_rate) & (later < _days(end) * 86_400)
+        (uniform(seed, Stream.REFUND, *key) < config.refund_rate) & (later < days(end) * 86_400)
     )
     both = np.concatenate([np.arange(len(whose)), returned])
     sign = np.concatenate([lines.sign, -lines.sign[returned]])
     second = np.concatenate([lines.second, later[returned]])
     order = np.lexsort((line[both], number[both], customer[both], sign, second))
     pick = both[order]
-    return _Lines(
+    return Rows(
         customer[pick], number[pick], line[pick], second[order], sku[pick],
         lines.quantity[pick], lines.price[pick], sign[order],
     )  # fmt: skip
 
 
 def _prices(config: GeneratorConfig) -> Numbers:
-    """Prices ending in 9 or 5 cents, from some cents to a few hundred, ascending."""
+    """Prices that end in 9 cents, from some cents to a few hundred, ascending."""
     spread = np.exp(2.3 + 1.1 * normal(config.seed, Stream.PRICE, np.arange(PRODUCTS)))
     return np.maximum(np.sort(np.round(spread, 1)) - 0.01, 0.19)
 
 
-def _as_text(config: GeneratorConfig, people: _Customers, rows: _Lines) -> pa.Table:
+class Broken(IntEnum):
+    """How a row is broken."""
+
+    NOT = -1
+    FAR_DATE = 0
+    NO_DATE = 1
+    TEXT_PRICE = 2
+    NAN_PRICE = 3
+
+
+@dataclass(frozen=True)
+class Dirt:
+    """What is wrong with each row.
+
+    Whether its id is missing or reads like a float, how it is broken (a `Broken`), and how often
+    the row comes.
+    """
+
+    missing_id: Flags
+    float_id: Flags
+    broken: Integers
+    times: Integers
+
+
+def dirt(config: GeneratorConfig, people: Customers, lines: Rows) -> Dirt:
+    """Decided for each row by itself, from the declared rates."""
     seed = config.seed
-    ids = people.ids[rows.customer]
-    key = (ids, rows.number, rows.line, rows.sign)
-    times = 1 + (uniform(seed, Stream.DUPLICATE, *key) < config.duplicate_rate)
+    key = (people.ids[lines.customer], lines.number, lines.line, lines.sign)
     broken = uniform(seed, Stream.BROKEN, *key) < config.broken_row_rate
-    how = np.where(broken, (uniform(seed, Stream.BROKEN_HOW, *key) * 4).astype(np.int64), -1)
-
-    customer = _text(ids)
-    float_id = uniform(seed, Stream.FLOAT_ID, *key) < config.float_id_rate
-    customer = _where(float_id, pc.binary_join_element_wise(customer, ".0", ""), customer)
-    missing = uniform(seed, Stream.MISSING_ID, *key) < config.missing_id_rate
-    customer = _where(missing, pa.scalar(None, pa.string()), customer)
-
-    moment = pa.array(rows.second, pa.timestamp("s"))
-    ordered_at = pc.strftime(moment, format="%Y-%m-%d %H:%M:%S")
-    century = pa.array(rows.second + 36_525 * 86_400, pa.timestamp("s"))
-    ordered_at = _where(how == 0, pc.strftime(century, format="%Y-%m-%d %H:%M:%S"), ordered_at)
-    ordered_at = _where(how == 1, pc.strftime(moment, format="%d. %b, ??:??"), ordered_at)
-
-    cents = np.round(rows.price * 100).astype(np.int64)
-    price = pc.binary_join_element_wise(
-        _text(cents // 100), pc.utf8_lpad(_text(cents % 100), 2, "0"), "."
+    how = (uniform(seed, Stream.BROKEN_HOW, *key) * 4).astype(np.int64)
+    return Dirt(
+        missing_id=uniform(seed, Stream.MISSING_ID, *key) < config.missing_id_rate,
+        float_id=uniform(seed, Stream.FLOAT_ID, *key) < config.float_id_rate,
+        broken=np.where(broken, how, np.int64(Broken.NOT)),
+        times=1 + (uniform(seed, Stream.DUPLICATE, *key) < config.duplicate_rate).astype(np.int64),
     )
-    price = _where(how == 2, pa.scalar("on request"), price)
-    price = _where(how == 3, pa.scalar("NaN"), price)
-
-    prefix = _where(rows.sign < 0, pa.scalar("R"), pa.array(["S"] * len(ids), pa.string()))
-    order_number = pc.binary_join_element_wise(
-        prefix, _text(ids), pc.utf8_lpad(_text(rows.number), 4, "0"), ""
-    )
-    channel = np.where(
-        uniform(seed, Stream.OTHER_CHANNEL, ids, rows.number) < 0.15,
-        _pick(CHANNEL_SHARES, uniform(seed, -Stream.OTHER_CHANNEL, ids, rows.number)),
-        people.channel[rows.customer],
-    )
-    table = pa.table(
-        {
-            "order_number": order_number,
-            "line": _text(rows.line),
-            "ordered_at": ordered_at,
-            "customer": customer,
-            "sku": pc.binary_join_element_wise("P", pc.utf8_lpad(_text(rows.sku + 1), 4, "0"), ""),
-            "category": _chosen(CATEGORIES, rows.sku * len(CATEGORIES) // PRODUCTS),
-            "quantity": _text(rows.quantity * rows.sign),
-            "unit_price": price,
-            "channel": _chosen(CHANNELS, channel),
-            "country": _chosen(COUNTRIES, people.country[rows.customer]),
-        }
-    )
-    return table.take(pa.array(np.repeat(np.arange(len(times)), times)))
 
 
-def _text(numbers: Integers) -> pa.Array:
-    return pc.cast(pa.array(numbers), pa.string())
+def channels(config: GeneratorConfig, people: Customers, lines: Rows) -> Integers:
+    """Index of each row's channel: mostly the one that the customer prefers."""
+    seed, ids = config.seed, people.ids[lines.customer]
+    strays = uniform(seed, Stream.STRAYS, ids, lines.number) < STRAY_SHARE
+    elsewhere = _pick(CHANNEL_SHARES, uniform(seed, Stream.STRAY_CHANNEL, ids, lines.number))
+    return np.where(strays, elsewhere, people.channel[lines.customer])
 
 
-def _where(condition: Flags, yes: pa.Array | pa.Scalar, no: pa.Array) -> pa.Array:
-    return pc.if_else(pa.array(condition), yes, no)
+def consents(config: GeneratorConfig, people: Customers) -> Flags:
+    """Whether each customer agrees to marketing."""
+    return uniform(config.seed, Stream.CONSENT, people.ids) < CONSENT_SHARE
 
 
 def _pick(shares: tuple[float, ...], draw: Numbers) -> Integers:
     """The index of the share that each draw falls in."""
     return np.searchsorted(np.cumsum(shares)[:-1], draw).astype(np.int64)
-
-
-def _chosen(names: tuple[str, ...], index: Integers) -> pa.Array:
-    return pa.array(names).take(pa.array(index))

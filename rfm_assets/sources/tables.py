@@ -21,10 +21,10 @@ from duckdb import FunctionExpression as Function
 from duckdb import StarExpression as Star
 from duckdb.sqltypes import BIGINT
 
-from rfm_assets.domain.generator import customer_attributes, transactions
 from rfm_assets.errors import SourceEmpty, SourceTruncated, SourceUnreadable, did_you_mean
 from rfm_assets.sources.config import DuckDBSource, ExcelSource, GeneratorSource
 from rfm_assets.sources.files import SourceFile, refuse_foreign
+from rfm_assets.sources.generated import customer_attributes, transactions
 from rfm_assets.sources.mapping import ROW, SOURCE
 
 _PARQUET_MAGIC = b"PAR1"
