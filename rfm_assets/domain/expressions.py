@@ -130,7 +130,7 @@ class _Checker:
     def __init__(self, text: str, schema: Mapping[str, Kind]) -> None:
         self.text, self.schema = text, schema
 
-    def kind(self, node: Node) -> Kind:
+    def kind(self, node: Node) -> Kind:  # noqa: C901, PLR0911, PLR0912 one case per kind of node
         match node:
             case Constant():
                 return constant_kind(node)
@@ -239,7 +239,9 @@ def _shown(node: Node) -> str:
             return "the value"
 
 
-def _expect(node: Node, kind: Kind | None, kinds: dict[str, Kind]) -> None:
+def _expect(  # noqa: C901, PLR0912 one case per kind of node
+    node: Node, kind: Kind | None, kinds: dict[str, Kind]
+) -> None:
     """Note in `kinds` what each column must be if `node` is to be of `kind`."""
     match node:
         case Column():

@@ -5,7 +5,7 @@ How a row is judged does not belong here (`transactions.py`).
 
 from __future__ import annotations
 
-from typing import Final, Literal, TypeAlias
+from typing import Final, Literal, TypeAlias, cast
 
 from pydantic import Field, field_validator, model_validator
 
@@ -107,7 +107,8 @@ class TransactionPolicy(ConfigModel):
         # YAML reads a bare 17850 as a number; an id is text.
         if not isinstance(value, list):
             return value
-        return [str(item) if type(item) is int else item for item in value]
+        items = cast("list[object]", value)
+        return [str(item) if type(item) is int else item for item in items]
 
     @field_validator("exchange_rates")
     @classmethod

@@ -242,11 +242,13 @@ class _Parser:
 
     def constant(self) -> Constant:
         sign = self.accept("symbol", "-")
-        node = self.primary() if self.word.type in {"number", "text", "keyword"} else None
-        if not isinstance(node, Constant) or (sign and not isinstance(node.value, float)):
-            self.index -= node is not None
-            self.refuse("a number, a 'text', true or false")
-        return Constant(-node.value, sign.at) if sign else node
+        if self.word.type == "number" or (
+            not sign and (self.word.type == "text" or self.word.text in {"true", "false"})
+        ):
+            node = self.primary()
+            if isinstance(node, Constant):
+                return Constant(-float(node.value), sign.at) if sign else node
+        return self.refuse("a number, a 'text', true or false")
 
     def sum(self) -> Node:
         left = self.product()
@@ -273,7 +275,7 @@ class _Parser:
             return Constant(-operand.value, word.at)
         return Negative(operand, word.at)
 
-    def primary(self) -> Node:
+    def primary(self) -> Node:  # noqa: PLR0911 one case per kind of word
         word = self.word
         if word.type == "number":
             return Constant(self.number(self.take()), word.at)
@@ -292,7 +294,7 @@ class _Parser:
             self.depth -= 1
             self.expect("symbol", ")")
             return node
-        self.refuse("a column, a number, a 'text' or '('")
+        return self.refuse("a column, a number, a 'text' or '('")
 
     def number(self, word: Token) -> float:
         value = float(word.text)

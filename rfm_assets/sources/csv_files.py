@@ -39,6 +39,8 @@ _PIECE: Final = 1 << 20
 _SHOWN: Final = 200
 """Characters of a broken line that its reject shows."""
 _UNCLOSED: Final = "UNQUOTED VALUE"
+FORGET_LINES: Final = "DROP TABLE IF EXISTS source_lines"
+"""To be run once the lines have been parsed: the table is as large as the file."""
 
 
 @dataclass(frozen=True)

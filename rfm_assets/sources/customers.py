@@ -116,6 +116,8 @@ def read_customers(
         schema = schema_of(relation)
         _require(wanted, schema, name)
     typed = held(_typed(relation, customer_id, attributes, schema, parser), engine, name)
+    if isinstance(source, CsvSource):
+        engine.connection.execute(csv_files.FORGET_LINES)
     named = typed.filter(Column("customer_id").isnotnull())
     rows = typed.count("*").fetchall()[0][0]
     kept = named.count("*").fetchall()[0][0]

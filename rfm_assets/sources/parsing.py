@@ -59,11 +59,11 @@ def kind_of(native: NativeKind) -> Kind:
 
 
 class Parser:
-    """Expressions for the values of one source, in two steps: `first` over the source's columns,
-    `second` in a select over the result.
+    """Expressions for the values of one source, in two steps.
 
-    Two steps, because most values need little: the first reads what is written plainly, the second
-    looks again at the rest. An engine computes an expression again wherever it is written, so that
+    `first` goes over the source's columns, `second` into a select over the result. Two, because
+    most values need little: the first reads what is written plainly, the second looks again at
+    the rest. An engine computes an expression again wherever it is written, so that
     both in one would cost several times as much.
 
     Args:

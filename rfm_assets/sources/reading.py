@@ -200,7 +200,7 @@ def _csv(
     broken = engine.connection.from_arrow(lines.broken)
     # By name: whatever a broken line has not, is empty.
     held = engine.checkpoint(nw.from_native(typed.union_by_name(broken))).to_native()
-    engine.connection.execute("DROP TABLE source_lines")
+    engine.connection.execute(csv_files.FORGET_LINES)
     return Reading(
         with_raw_amount(held, columns), fingerprint([file for file, _ in files]), lines.notes
     )

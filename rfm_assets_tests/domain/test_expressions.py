@@ -41,7 +41,7 @@ SCHEMA: dict[str, Kind] = {
 ENGINES = {
     "duckdb": lambda: duckdb.connect().from_arrow(ROWS),
     "polars": lambda: pl.from_arrow(ROWS).lazy(),
-    "pandas": lambda: ROWS.to_pandas(),
+    "pandas": ROWS.to_pandas,
     "pandas of objects": lambda: pd.DataFrame(ROWS.to_pydict()),
     "pandas of arrow": lambda: ROWS.to_pandas(types_mapper=pd.ArrowDtype),
     "pyarrow": lambda: ROWS,
@@ -106,7 +106,7 @@ def test_the_same_values_on_every_engine(engine, text, expected):
 
 def test_keywords_and_functions_may_be_written_in_capitals_but_columns_are_exact():
     assert evaluate("x IS NOT NULL AND NOT ABS(x) > 1") == [True, False, False, True]
-    with pytest.raises(InvalidExpression, match="column 'X' does not exist. Did you mean 'x'"):
+    with pytest.raises(InvalidExpression, match=r"column 'X' does not exist. Did you mean 'x'"):
         evaluate("X > 1")
 
 
@@ -157,7 +157,7 @@ def test_the_caret_stands_under_the_culprit():
 
 
 def test_a_result_of_the_wrong_kind_is_refused():
-    with pytest.raises(InvalidExpression, match="the result is a boolean. A number is needed"):
+    with pytest.raises(InvalidExpression, match=r"the result is a boolean. A number is needed"):
         parse("x > 1").type_check(SCHEMA, expected="number")
 
 
@@ -201,7 +201,9 @@ def test_arithmetic_follows_the_usual_rules(text):
 
 @given(st.text(max_size=40))
 def test_any_text_is_an_expression_or_a_clear_error(text):
+    position = 0
     try:
         parse(text).type_check(SCHEMA)
     except InvalidExpression as error:
-        assert 0 <= error.position <= len(text)
+        position = error.position
+    assert 0 <= position <= len(text)

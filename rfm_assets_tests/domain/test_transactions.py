@@ -216,7 +216,7 @@ def test_duplicates_by_a_key_of_columns(engine_table):
     assert sorted((r["channel"] or "-", r["amount"]) for r in rows_of(result.kept)) == [
         ("-", 1.0), ("-", 1.0), ("app", 1.0), ("web", 1.0),
     ]  # fmt: skip
-    with pytest.raises(ColumnMissing, match="'chanel' .*deduplicate_by.* Did you mean 'channel'"):
+    with pytest.raises(ColumnMissing, match=r"'chanel' .*deduplicate_by.* Did you mean 'channel'"):
         judge(engine_table(table(rows)), deduplicate_by=["chanel"])
 
 
@@ -226,7 +226,7 @@ def test_one_currency_needs_no_rates_and_two_are_refused(engine_table):
     assert same.counts.rows_kept == 2
     with pytest.raises(MixedCurrencies, match=r"EUR \(2 rows\), USD \(1 rows\)\. Give `currency`"):
         judge(engine_table(table(rows)))
-    with pytest.raises(MixedCurrencies, match="EUR .2 rows., but `currency` is GBP"):
+    with pytest.raises(MixedCurrencies, match=r"EUR .2 rows., but `currency` is GBP"):
         judge(engine_table(table(rows[:2])), currency="GBP")
 
 

@@ -112,11 +112,11 @@ def test_line_numbers_hold_in_a_large_file_read_by_several_threads(ingest_csv):
 
 
 def test_an_empty_file_is_an_error_and_a_header_alone_is_no_row(ingest_csv):
-    with pytest.raises(SourceEmpty, match="orders.csv: the file has 0 bytes"):
+    with pytest.raises(SourceEmpty, match=r"orders.csv: the file has 0 bytes"):
         ingest_csv("")
-    with pytest.raises(SourceEmpty, match="orders.csv: the file has no line"):
+    with pytest.raises(SourceEmpty, match=r"orders.csv: the file has no line"):
         ingest_csv("\n\n")
-    with pytest.raises(SourceEmpty, match="orders.csv.gz: the file has no line"):
+    with pytest.raises(SourceEmpty, match=r"orders.csv.gz: the file has no line"):
         ingest_csv(gzip.compress(b""), name="orders.csv.gz")
     assert ingest_csv(HEADER).counts.as_dict() == {
         "rows_in": 0,
@@ -129,7 +129,7 @@ def test_an_empty_file_is_an_error_and_a_header_alone_is_no_row(ingest_csv):
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.99, 0.9999])
 def test_a_gzip_file_cut_anywhere_is_refused(ingest_csv, share):
     whole = gzip.compress(many(50_000).encode())
-    with pytest.raises(SourceTruncated, match="orders.csv.gz: the file is cut off"):
+    with pytest.raises(SourceTruncated, match=r"orders.csv.gz: the file is cut off"):
         ingest_csv(whole[: int(len(whole) * share)], name="orders.csv.gz")
 
 
@@ -170,7 +170,7 @@ def test_a_quote_that_never_closes_is_refused_because_it_swallows_lines(ingest_c
 
 
 def test_binary_data_and_other_formats_are_named(ingest_csv):
-    with pytest.raises(SourceUnreadable, match="binary data|not utf-8 text"):
+    with pytest.raises(SourceUnreadable, match=r"binary data|not utf-8 text"):
         ingest_csv(b"\x00\x01" + os.urandom(2000))
     with pytest.raises(SourceUnreadable, match="zip archive or an Excel workbook, not a CSV"):
         ingest_csv(b"PK\x03\x04" + bytes(100))
@@ -213,7 +213,7 @@ def test_undecodable_bytes_are_set_aside_by_line_or_refused(ingest_csv):
     assert found.rejects[0]["detail"].startswith("invalid encoding: ")
     with pytest.raises(SourceUnreadable, match="from line 1 on it holds bytes that are no ascii"):
         ingest_csv(content, encoding="ascii")
-    with pytest.raises(SourceUnreadable, match="first line is not utf-8 text. Declare `encoding`"):
+    with pytest.raises(SourceUnreadable, match=r"first line is not utf-8 text. Declare `encoding`"):
         ingest_csv((HEADER.replace("day", "Größe") + ROWS).encode("latin-1"))
 
 

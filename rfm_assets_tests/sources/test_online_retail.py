@@ -121,9 +121,7 @@ def test_a_day_before_the_last_sets_the_later_rows_aside(parsed):
     today = (date(2011, 12, 8) - date(1970, 1, 1)).days
     policy = TransactionPolicy(future_skew_days=0, missing_customer_id="drop")
     result = apply_policy(parsed, policy, now_day=today)
-    late = parsed.filter(
-        nw.col("date") >= datetime(2011, 12, 9), ~nw.col("customer_id").is_null()
-    )
+    late = parsed.filter(nw.col("date") >= datetime(2011, 12, 9), ~nw.col("customer_id").is_null())
     expected = figures(late)["rows"]
     assert expected > 0
     assert result.counts.rejected_by_reason == {"future_date": expected}

@@ -189,7 +189,8 @@ def test_a_decimal_comma_never_makes_a_number_larger(ingest_csv):
 
 
 def test_an_amount_is_computed_and_its_parts_are_shown_when_it_fails(ingest_csv):
-    content = "customer,day,n,unit price,kind\n" + (
+    content = (
+        "customer,day,n,unit price,kind\n"
         "a,2024-01-01,3,1.5,sale\na,2024-01-01,1,2,refund\na,2024-01-01,x,2,sale\n"
         "a,2024-01-01,1,,sale\n"
     )
@@ -264,9 +265,9 @@ def test_a_number_is_no_date_and_a_list_is_nothing(ingest, tmp_path):
     pq.write_table(table, tmp_path / "orders.parquet")
     source = {"type": "parquet", "path": "orders.parquet"}
     columns = {"customer_id": "customer", "date": "day", "amount": "amount"}
-    with pytest.raises(InvalidConfig, match="columns.date: 'day' holds whole values, not dates"):
+    with pytest.raises(InvalidConfig, match=r"columns.date: 'day' holds whole values, not dates"):
         ingest(source, columns)
-    with pytest.raises(InvalidConfig, match="columns.customer_id: 'tags' holds lists"):
+    with pytest.raises(InvalidConfig, match=r"columns.customer_id: 'tags' holds lists"):
         ingest(source, {**columns, "customer_id": "tags"})
     dated = table.set_column(1, "day", [["2024-01-01"]])
     pq.write_table(dated.append_column("ok", [[True]]), tmp_path / "orders.parquet")

@@ -73,7 +73,7 @@ def test_parquet_files_may_have_their_columns_in_any_order(ingest, tmp_path):
 def test_a_parquet_file_that_is_none_or_cut_or_empty(ingest, tmp_path):
     target = tmp_path / "orders.parquet"
     target.write_bytes(b"")
-    with pytest.raises(SourceEmpty, match="orders.parquet: the file has 0 bytes"):
+    with pytest.raises(SourceEmpty, match=r"orders.parquet: the file has 0 bytes"):
         ingest(PARQUET)
     target.write_bytes(b"customer,day\n")
     with pytest.raises(SourceUnreadable, match="it is not a Parquet file"):
@@ -82,7 +82,7 @@ def test_a_parquet_file_that_is_none_or_cut_or_empty(ingest, tmp_path):
     target.write_bytes(target.read_bytes()[:-20])
     with pytest.raises(SourceTruncated, match="cut off before its footer"):
         ingest(PARQUET)
-    with pytest.raises(SourceMissing, match="nothing.parquet: no such file"):
+    with pytest.raises(SourceMissing, match=r"nothing.parquet: no such file"):
         ingest({"type": "parquet", "path": "nothing.parquet"})
 
 
@@ -125,9 +125,9 @@ def test_an_excel_sheet(ingest, tmp_path):
     assert found.column("date") == [datetime(2024, 1, 1, 8, 30), datetime(2024, 1, 2)]
     assert found.reasons == [(5, "missing_customer_id")]
     assert found.rejects[0]["source"] == "book.xlsx[Sales]"
-    with pytest.raises(SourceUnreadable, match="no sheet 'Sale'. Did you mean 'Sales'"):
+    with pytest.raises(SourceUnreadable, match=r"no sheet 'Sale'. Did you mean 'Sales'"):
         ingest({**source, "sheet": "Sale"})
-    with pytest.raises(ColumnMissing, match="column 'customer' .* Allowed: 'x'"):
+    with pytest.raises(ColumnMissing, match=r"column 'customer' .* Allowed: 'x'"):
         ingest({"type": "excel", "path": "book.xlsx"})
 
 
@@ -175,18 +175,18 @@ def test_a_table_of_a_database(ingest, shop):
     found = ingest({**shop, "table": "sales"})
     assert (found.column("customer_id"), found.reasons) == (["a"], REASONS)
     assert found.rejects[0]["source"] == "shop.duckdb:sales"
-    with pytest.raises(SourceUnreadable, match="no table 'sale'. Did you mean 'sales'"):
+    with pytest.raises(SourceUnreadable, match=r"no table 'sale'. Did you mean 'sales'"):
         ingest({**shop, "table": "sale"})
 
 
 def test_a_query_runs_as_written_and_cannot_write(ingest, shop):
-    query = "SELECT customer, \"order\", day, 2 * amount AS amount FROM sales ORDER BY \"order\""
+    query = 'SELECT customer, "order", day, 2 * amount AS amount FROM sales ORDER BY "order"'
     found = ingest({**shop, "query": query})
     assert (found.column("amount"), found.reasons) == ([3.0], REASONS)
     for wrong, message in {
         "SELECT nothing FROM sales": "the query fails",
         "DROP TABLE sales": "the query fails .*read-only",
-        "SELECT customer, \"order\", day, error('x') AS amount FROM sales": "fails",
+        "SELECT *, error('x') FROM sales": "fails",
         "SELEC": "the query fails",
     }.items():
         with pytest.raises(SourceUnreadable, match=message):
