@@ -41,8 +41,8 @@ ROW_GROUP_ROWS = 122_880
 class Engine(Protocol):
     """What the rest of the package asks of an engine. Close it, or use it as a context manager.
 
-    Intermediate results live as long as the engine: open one per unit of work (a partition),
-    not one per process, and a backfill of many weeks stays as small as one week.
+    Intermediate results live until `clear`: call it after each unit of work (a partition), and a
+    backfill of many weeks stays as small as one week.
     """
 
     @property
@@ -85,8 +85,12 @@ class Engine(Protocol):
         """
         ...
 
+    def clear(self) -> None:
+        """Drop the intermediate results; tables made from them cannot be read afterwards."""
+        ...
+
     def close(self) -> None:
-        """Drop the intermediate results. Tables of this engine cannot be read afterwards."""
+        """Drop everything. Tables of this engine cannot be read afterwards."""
         ...
 
     def __enter__(self) -> Self: ...
@@ -194,6 +198,11 @@ class DuckDBEngine:
         kept = [duckdb.ColumnExpression(name) for name in others]
         return nw.from_native(self._relation(table).select(*kept, day))
 
+    def clear(self) -> None:
+        while self._checkpoints:
+            self.connection.execute(f"DROP TABLE IF EXISTS checkpoint_{self._checkpoints}")
+            self._checkpoints -= 1
+
     def close(self) -> None:
         self.connection.close()
 
@@ -265,6 +274,9 @@ class PolarsEngine:
         others = _beside_day(table, column)
         day = pl.col(column).cast(pl.Date).cast(pl.Int32).alias("day")
         return nw.from_native(self._frame(table).select(*others, day))
+
+    def clear(self) -> None:
+        """Nothing to drop: polars frees what is no longer referred to."""
 
     def close(self) -> None:
         """Nothing to drop: polars frees what is no longer referred to."""

@@ -87,61 +87,55 @@ class CampaignListComponent(CampaignConfig, RfmComponent):
             context: dg.AssetExecutionContext, rfm_store: StoreResource, rfm_engine: EngineResource
         ) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult]:
             weeks = [Week(as_of, key) for key, as_of in self.as_of_dates(context)]
-            yield from run_weeks(
-                context,
-                weeks,
-                lambda week: self._publish(
-                    week, context.run.run_id, rfm_store, rfm_engine, segments_key, suppression_keys
-                ),
-            )
+
+            def work(week: Week, inputs: Inputs) -> Mapping[dg.AssetKey, Published]:
+                return self._publish(
+                    week, inputs, segments_key, suppression_keys, context.run.run_id
+                )
+
+            yield from run_weeks(context, weeks, rfm_store, rfm_engine, work)
 
         return dg.Definitions(assets=[_campaign_list])
 
     def _publish(
         self,
         week: Week,
-        run_id: str,
-        rfm_store: StoreResource,
-        rfm_engine: EngineResource,
+        inputs: Inputs,
         segments_key: dg.AssetKey,
         suppression_keys: list[dg.AssetKey],
+        run_id: str,
     ) -> Mapping[dg.AssetKey, Published]:
-        store = rfm_store.get_store()
-        with rfm_engine.yield_engine() as engine:
-            inputs = Inputs(store, engine)
-            source = inputs.snapshot(segments_key, week.as_of)
-            suppression = [
-                inputs.rows(inputs.snapshot(key, week.as_of)) for key in suppression_keys
-            ]
-            names = segment_names(self.segments, stored_scheme(source), key="segments")
-            result = campaign_list(
-                inputs.rows(source),
-                as_of=week.as_of,
-                config=self.config,
-                segments=names,
-                suppression=suppression,
-                checkpoint=engine.checkpoint,
-            )
-            steps = [vars(step) for step in result.steps]
-            publication = publish(
-                store,
-                engine,
-                CAMPAIGN_LIST,
-                table=table_name(self.key.path),
-                as_of=week.as_of,
-                frame=result.members,
-                parts={"excluded": result.excluded},
-                rules=lambda staged: _rules(staged, result, suppression),
-                run_id=run_id,
-                config_hash=self.config.fingerprint(),
-                inputs=inputs.provenance(),
-                counts={f"excluded: {reason}": n for reason, n in result.reasons.items()},
-                extra={"waterfall": steps},
-            )
-            shown = [name for name in result.members.collect_schema().names() if name != "as_of"]
-            first = collect_rows(
-                inputs.rows(publication.snapshot).sort("rank").head(PREVIEW_ROWS).select(*shown)
-            )
+        source = inputs.snapshot(segments_key, week.as_of)
+        suppression = [inputs.rows(inputs.snapshot(key, week.as_of)) for key in suppression_keys]
+        names = segment_names(self.segments, stored_scheme(source), key="segments")
+        result = campaign_list(
+            inputs.rows(source),
+            as_of=week.as_of,
+            config=self.config,
+            segments=names,
+            suppression=suppression,
+            checkpoint=inputs.engine.checkpoint,
+        )
+        steps = [vars(step) for step in result.steps]
+        publication = publish(
+            inputs.store,
+            inputs.engine,
+            CAMPAIGN_LIST,
+            table=table_name(self.key.path),
+            as_of=week.as_of,
+            frame=result.members,
+            parts={"excluded": result.excluded},
+            rules=lambda staged: _rules(staged, result, suppression),
+            run_id=run_id,
+            config_hash=self.config.fingerprint(),
+            inputs=inputs.provenance(),
+            counts={f"excluded: {reason}": n for reason, n in result.reasons.items()},
+            extra={"waterfall": steps},
+        )
+        shown = [name for name in result.members.collect_schema().names() if name != "as_of"]
+        first = collect_rows(
+            inputs.rows(publication.snapshot).sort("rank").head(PREVIEW_ROWS).select(*shown)
+        )
         metadata = {
             "waterfall": waterfall_table(steps),
             "reasons": markdown_table(["reason", "customers"], result.reasons.items()),

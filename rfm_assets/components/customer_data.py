@@ -78,12 +78,10 @@ class CustomerDataComponent(RfmComponent):
         ) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult]:
             today = datetime.now(ZoneInfo(self.time_zone)).date()
 
-            def work(_: Week) -> Mapping[dg.AssetKey, Published]:
-                with rfm_engine.yield_engine() as engine:
-                    inputs = Inputs(rfm_store.get_store(), engine)
-                    return self._publish(inputs, root, today, context.run.run_id)
+            def work(_: Week, inputs: Inputs) -> Mapping[dg.AssetKey, Published]:
+                return self._publish(inputs, root, today, context.run.run_id)
 
-            yield from run_weeks(context, [Week(None)], work)
+            yield from run_weeks(context, [Week(None)], rfm_store, rfm_engine, work)
 
         return dg.Definitions(assets=[_customer_data])
 

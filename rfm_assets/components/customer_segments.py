@@ -109,12 +109,10 @@ class CustomerSegmentationComponent(SegmentationConfig, RfmComponent):
             stamp = datetime.now(UTC).replace(tzinfo=None)
             weeks = [Week(as_of, key) for key, as_of in self.as_of_dates(context)]
 
-            def work(week: Week) -> Mapping[dg.AssetKey, Published]:
-                with rfm_engine.yield_engine() as engine:
-                    inputs = Inputs(rfm_store.get_store(), engine)
-                    return self._publish(week, inputs, scheme, upstream, customers, stamp, context)
+            def work(week: Week, inputs: Inputs) -> Mapping[dg.AssetKey, Published]:
+                return self._publish(week, inputs, scheme, upstream, customers, stamp, context)
 
-            yield from run_weeks(context, weeks, work)
+            yield from run_weeks(context, weeks, rfm_store, rfm_engine, work)
 
         return dg.Definitions(assets=[_customer_segments])
 
@@ -209,7 +207,7 @@ class CustomerSegmentationComponent(SegmentationConfig, RfmComponent):
         ]
         shown: dict[str, dg.MetadataValue | str] = {
             "cut points": _cut_point_table(points),
-            "recency × frequency": score_heat_map(grid, bins=points.scale),
+            "recency by frequency": score_heat_map(grid, bins=points.scale),
             "customers by score": score_table(grid, bins=points.scale),
             "left out": markdown_table(["reason", "customers"], reasons),
         }

@@ -12,6 +12,8 @@ from datetime import date
 import dagster as dg
 
 from rfm_assets import quality
+from rfm_assets.components.inputs import Inputs
+from rfm_assets.components.resources import EngineResource, StoreResource
 from rfm_assets.errors import ValidationFailed
 from rfm_assets.publishing import Publication
 from rfm_assets.schemas import TableContract
@@ -43,35 +45,40 @@ class Published:
 def run_weeks(
     context: dg.AssetExecutionContext,
     weeks: Sequence[Week],
-    work: Callable[[Week], Mapping[dg.AssetKey, Published]],
+    store: StoreResource,
+    engine: EngineResource,
+    work: Callable[[Week, Inputs], Mapping[dg.AssetKey, Published]],
 ) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult]:
     """Publish each week in order and yield the check results, then the materialisations.
 
+    `work` gets the week and what it may read, with an engine that is emptied after each week.
     Yields one result per check over all weeks: it fails if it failed in any week, and its text
     is that of the first such week. Raises dg.Failure at the first week that is refused, after
     recording the weeks before it as materialised.
     """
     outcomes: dict[dg.AssetKey, list[tuple[Week, CheckOutcome]]] = {}
     done: list[tuple[Week, Mapping[dg.AssetKey, Published]]] = []
-    for position, week in enumerate(weeks, start=1):
-        if len(weeks) > 1:
-            context.log.info(f"{position} of {len(weeks)}: as of {week.label}")
-        try:
-            published = work(week)
-        except ValidationFailed as refused:
-            key = _key_of(context, refused.table)
-            outcomes.setdefault(key, []).extend((week, o) for o in refused.outcomes)
-            # Logged events are taken up with the next yield, so they come before the results.
-            _record(context, done)
-            yield from _check_results(outcomes, len(weeks))
-            raise dg.Failure(
-                description=str(refused),
-                metadata={"as_of": week.label, "weeks published before": len(done)},
-                allow_retries=False,
-            ) from refused
-        for key, one in published.items():
-            outcomes.setdefault(key, []).extend((week, o) for o in one.publication.outcomes)
-        done.append((week, published))
+    with engine.yield_engine() as opened:
+        for position, week in enumerate(weeks, start=1):
+            if len(weeks) > 1:
+                context.log.info("%s of %s: as of %s", position, len(weeks), week.label)
+            try:
+                published = work(week, Inputs(store.get_store(), opened))
+            except ValidationFailed as refused:
+                key = _key_of(context, refused.table)
+                outcomes.setdefault(key, []).extend((week, o) for o in refused.outcomes)
+                # Logged events are taken up with the next yield, so they come before the results.
+                _record(context, done)
+                yield from _check_results(outcomes, len(weeks))
+                raise dg.Failure(
+                    description=str(refused),
+                    metadata={"as_of": week.label, "weeks published before": len(done)},
+                    allow_retries=False,
+                ) from refused
+            for key, one in published.items():
+                outcomes.setdefault(key, []).extend((week, o) for o in one.publication.outcomes)
+            done.append((week, published))
+            opened.clear()
     yield from _check_results(outcomes, len(weeks))
     for key in done[-1][1] if done else ():
         for week, published in done:

@@ -105,4 +105,4 @@ def score_heat_map(
     buffer = BytesIO()
     image.save(buffer, format="PNG", optimize=True, bits=4)
     encoded = base64.b64encode(buffer.getvalue()).decode("ascii")
-    return dg.MetadataValue.md(f"![R×F](data:image/png;base64,{encoded})")
+    return dg.MetadataValue.md(f"![R by F](data:image/png;base64,{encoded})")

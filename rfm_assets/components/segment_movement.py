@@ -73,12 +73,10 @@ class SegmentMovementComponent(RfmComponent):
         ) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult]:
             weeks = [Week(as_of, key) for key, as_of in self.as_of_dates(context)]
 
-            def work(week: Week) -> Mapping[dg.AssetKey, Published]:
-                with rfm_engine.yield_engine() as engine:
-                    inputs = Inputs(rfm_store.get_store(), engine)
-                    return self._publish(week, inputs, upstream, context.run.run_id)
+            def work(week: Week, inputs: Inputs) -> Mapping[dg.AssetKey, Published]:
+                return self._publish(week, inputs, upstream, context.run.run_id)
 
-            yield from run_weeks(context, weeks, work)
+            yield from run_weeks(context, weeks, rfm_store, rfm_engine, work)
 
         return dg.Definitions(assets=[_segment_movement])
 

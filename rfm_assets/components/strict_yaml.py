@@ -43,6 +43,9 @@ from rfm_assets.components.yaml_templates import Rendered, render
 from rfm_assets.domain.config import ConfigModel
 from rfm_assets.errors import InvalidYaml, RfmError, YamlProblem
 
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+"""The quick one, where the machine has it."""
+
 
 class Attributes(BaseModel):
     """The `attributes` of a component as they stand in the file.
@@ -101,7 +104,7 @@ class Source:
         span = range(self.positions.position.start.line, _last_line(self.positions) + 1)
         return [
             YamlProblem(line, key, f"stands twice, first in line {first}. Keep one of them.")
-            for document in yaml.compose_all(text, Loader=yaml.SafeLoader)
+            for document in yaml.compose_all(text, Loader=_LOADER)
             for line, key, first in _repeated(document)
             if line in span
         ]

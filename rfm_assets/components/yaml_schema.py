@@ -4,6 +4,7 @@ Messages, the scaffolder and the reference read it. What `dg check yaml` and edi
 from it in `editor_schema.py`; judging values does not belong here (`strict_yaml.py`).
 """
 
+import functools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
@@ -37,6 +38,7 @@ _NOUNS = {
 }
 
 
+@functools.cache
 def field_schema(model: type[BaseModel]) -> Schema:
     """The JSON schema of a model's fields, with every reference written out in its place."""
     schema = model.model_json_schema()

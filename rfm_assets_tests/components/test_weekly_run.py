@@ -101,8 +101,8 @@ def test_each_week_has_its_own_figures_in_the_catalogue(shop: Shop) -> None:
     waterfall = found["win_back", SECOND]["waterfall"].value
     assert "| suppression | 2 | 1 | 1 |" in waterfall
     assert "| **Loyal Customers** | 1 |" in found["segment_movement", SECOND]["movement"].value
-    picture = found["customer_segments", SECOND]["recency × frequency"].value
-    assert picture.startswith("![R×F](data:image/png;base64,")
+    picture = found["customer_segments", SECOND]["recency by frequency"].value
+    assert picture.startswith("![R by F](data:image/png;base64,")
 
 
 @pytest.mark.parametrize("seed", [1, 2])
