@@ -8,16 +8,9 @@ from pathlib import Path
 
 import pytest
 
-COMPONENTS = [
-    "CampaignListComponent",
-    "CustomerSegmentationComponent",
-    "DeploymentComponent",
-    "SegmentMovementComponent",
-    "SegmentSummaryComponent",
-    "SuppressionListComponent",
-    "TransactionDataComponent",
-    "WeeklyRefreshComponent",
-]
+import rfm_assets.components
+
+COMPONENTS = dir(rfm_assets.components)
 
 # Each command imports everything again; test_scaffolding.py goes through all of them.
 SCAFFOLDED = ["TransactionDataComponent", "CustomerSegmentationComponent", "WeeklyRefreshComponent"]
