@@ -32,7 +32,7 @@ from rfm_assets.errors import ColumnMissing, MixedCurrencies, RowsRefused
 FIRST_DAY: Final = -25_567
 """1900-01-01; an earlier date is an error of the source, such as an empty Excel cell."""
 
-_PARSED: Final = (
+PARSED_COLUMNS: Final = (
     "source", "source_line", "customer_id", "customer_id_raw", "order_id", "order_id_raw",
     "date", "date_raw", "day", "amount", "amount_raw", "currency", "currency_raw",
     "unreadable_attributes", "row_key", "malformed",
@@ -112,7 +112,7 @@ def apply_policy(
         ColumnMissing: `deduplicate_by` names a column that is not mapped.
     """
     names = parsed.collect_schema().names()
-    attributes = [name for name in names if name not in _PARSED]
+    attributes = [name for name in names if name not in PARSED_COLUMNS]
     converted = _converted(parsed, policy, names)
     judged = converted.with_columns(outcome=_outcome(policy, names, now_day))
     for keys in _unique_keys(policy, names, attributes):

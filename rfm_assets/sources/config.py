@@ -15,9 +15,10 @@ from rfm_assets.domain.config import ConfigModel
 from rfm_assets.domain.expressions import Expression, parse
 from rfm_assets.domain.generator import GeneratorConfig
 from rfm_assets.domain.kinds import Kind
+from rfm_assets.domain.transactions import PARSED_COLUMNS
 from rfm_assets.errors import InvalidExpression
 
-CANONICAL_NAMES = ("customer_id", "order_id", "date", "day", "amount", "refund_amount")
+RESERVED_NAMES = (*PARSED_COLUMNS, "refund_amount")
 """Columns that ingestion makes itself, so that no attribute may be called so."""
 
 _DIRECTIVES = frozenset(f"%{letter}" for letter in "aAbBcdfgHIjmMnpSUuwWxXyYzZ%") | {
@@ -234,10 +235,13 @@ class ColumnMapping(ConfigModel):
     @classmethod
     def _names_are_free(cls, attributes: dict[str, Attribute]) -> dict[str, Attribute]:
         for name in attributes:
-            if not name.isidentifier() or name.lower() in CANONICAL_NAMES:
+            if not name.isidentifier() or name.lower() in RESERVED_NAMES:
                 message = f"{name!r} cannot name an attribute. Use letters, digits and _, and none "
-                message += f"of {', '.join(CANONICAL_NAMES)}."
+                message += f"of {', '.join(RESERVED_NAMES)}."
                 raise ValueError(message)
+        if len({name.lower() for name in attributes}) < len(attributes):
+            message = "two attributes differ in capitals only; the engine does not tell them apart"
+            raise ValueError(message)
         return attributes
 
     @field_validator("amount")

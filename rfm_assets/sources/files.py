@@ -57,7 +57,7 @@ class SourceFile:
 def find(paths: str | Sequence[str], root: Path, suffix: str = "") -> list[SourceFile]:
     """The files that `paths` name, sorted by path; relative ones start at `root`.
 
-    A folder stands for all files below it that end in `suffix`.
+    A folder stands for all files below it that end in `suffix`, or that and `.gz`.
 
     Raises:
         SourceMissing: A path or pattern has no file; the message lists what lies there.
@@ -77,7 +77,8 @@ def _matches(path: str, root: Path, suffix: str) -> list[Path]:
     if target.is_file():
         return [target]
     if target.is_dir() and suffix:
-        matches = [inner for inner in target.rglob(f"*{suffix}") if inner.is_file()]
+        ends = (suffix, f"{suffix}.gz")
+        matches = [p for p in target.rglob("*") if p.name.endswith(ends) and p.is_file()]
     elif glob.has_magic(path):
         matches = [Path(inner) for inner in glob.glob(str(target), recursive=True)]  # noqa: PTH207 absolute patterns
         matches = [inner for inner in matches if inner.is_file()]

@@ -32,6 +32,8 @@ ROW_KEY: Final = "rfm:row_key"
 optionally a key that is equal for rows that are alike in every column."""
 
 _EPOCH: Final = date(1970, 1, 1)
+_TYPED: Final = {"customer_id_raw": "customer_id", "order_id_raw": "order_id", "date_raw": "date"}
+"""Columns as they stood, which most often is how their typed value is shown."""
 _SEPARATOR: Final = "\x1f"
 _ABSENT: Final = "\x1e"
 _RAW_AMOUNT: Final = "amount_raw:"
@@ -50,7 +52,7 @@ def check_columns(
         SourceUnreadable: Two of the columns differ in capitals only.
     """
     names = [name for name in schema if name not in {SOURCE, ROW, ROW_KEY}]
-    for key, column in wanted(mapping).items():
+    for key, column in _named(mapping):
         if column not in schema:
             raise ColumnMissing(column=column, table=source, available=names, key=key)
         if schema[column] is None:
@@ -60,7 +62,7 @@ def check_columns(
                 reason="holds lists, structs or binary data",
                 fix="Choose another column, or extract the value with a query.",
             )
-        alike = sorted({name for name in wanted(mapping).values() if _same(name, column)})
+        alike = [name for name in used_columns(mapping) if _same(name, column)]
         if len(alike) > 1:
             raise SourceUnreadable(
                 source=source,
@@ -87,18 +89,21 @@ def _same(one: str, other: str) -> bool:
     return one.casefold() == other.casefold()
 
 
-def wanted(mapping: ColumnMapping) -> dict[str, str]:
-    """Every column that the mapping reads, by the key that names it."""
-    columns = {"columns.customer_id": mapping.customer_id, "columns.date": mapping.date}
+def used_columns(mapping: ColumnMapping) -> list[str]:
+    """Every column that the mapping reads, once, sorted."""
+    return sorted({column for _, column in _named(mapping)})
+
+
+def _named(mapping: ColumnMapping) -> list[tuple[str, str]]:
+    """Every column that the mapping reads, each after the key that names it."""
+    columns = [("columns.customer_id", mapping.customer_id), ("columns.date", mapping.date)]
     if mapping.order_id is not None:
-        columns["columns.order_id"] = mapping.order_id
+        columns.append(("columns.order_id", mapping.order_id))
     if mapping.currency is not None:
-        columns["columns.currency"] = mapping.currency
-    for name, attribute in mapping.attributes.items():
-        columns[f"columns.attributes.{name}"] = attribute.column
-    for index, column in enumerate(sorted(mapping.amount_expression.columns)):
-        columns[f"columns.amount{'' if index == 0 else f' ({index + 1})'}"] = column
-    return columns
+        columns.append(("columns.currency", mapping.currency))
+    columns += [(f"columns.attributes.{name}", a.column) for name, a in mapping.attributes.items()]
+    amount = sorted(mapping.amount_expression.columns)
+    return columns + [("columns.amount", column) for column in amount]
 
 
 def _dates(mapping: ColumnMapping) -> dict[str, str]:
@@ -135,7 +140,7 @@ def parsed(
 ) -> duckdb.DuckDBPyRelation:
     """The parsed columns of `relation`, each row on its own: no row is dropped or moved."""
     kinds = expression_kinds(mapping, schema)
-    used = sorted(set(wanted(mapping).values()))
+    used = used_columns(mapping)
     natives = {name: native for name, native in schema.items() if native is not None}
     added = [name for name in (SOURCE, ROW, ROW_KEY) if name in relation.columns]
     needed = sorted(_needed(mapping, kinds))
@@ -196,7 +201,13 @@ def parsed(
     amount = mapping.amount_expression.to_narwhals()
     table = nw.from_native(staged).with_columns(amount.cast(nw.Float64()).alias("rfm:amount"))
     return table.to_native().select(
-        *(Column(f"rfm:{name}").alias(name) for name in [*outputs, "amount"]),
+        *(
+            # What can be told from the typed value is not held a second time.
+            Function("nullif", Column(f"rfm:{name}"), _shown(f"rfm:{typed_name}")).alias(name)
+            if (typed_name := _TYPED.get(name))
+            else Column(f"rfm:{name}").alias(name)
+            for name in [*outputs, "amount"]
+        ),
         (Column("rfm:date").cast(DATE) - Constant(_EPOCH)).cast(INTEGER).alias("day"),
     )
 
@@ -232,10 +243,11 @@ def row_key(columns: Iterable[str]) -> Expression:
     return Function("md5", Function("concat_ws", Constant(_SEPARATOR), *values))
 
 
-def with_raw_amount(relation: duckdb.DuckDBPyRelation, mapping: ColumnMapping) -> Table:
-    """The parsed frame, with `amount_raw`: the amount, or what it is made from, as it stood.
+def with_raw_values(relation: duckdb.DuckDBPyRelation, mapping: ColumnMapping) -> Table:
+    """The parsed frame, with all `_raw` columns: the values as they stood in the source.
 
-    Left to the end, and lazy, because it is read for rejected rows only.
+    `amount_raw` is the amount, or what it is made from. Left to the end, and lazy, because they
+    are read for rejected rows only.
     """
     operands = sorted(mapping.amount_expression.columns)
     raw = [Column(f"{_RAW_AMOUNT}{name}") for name in operands]
@@ -248,7 +260,22 @@ def with_raw_amount(relation: duckdb.DuckDBPyRelation, mapping: ColumnMapping) -
         ]
         shown = Function("concat_ws", Constant(", "), *parts) if parts else Constant(mapping.amount)
     others = [name for name in relation.columns if not name.startswith(_RAW_AMOUNT)]
-    return nw.from_native(relation.select(*others, shown.cast(VARCHAR).alias("amount_raw")))
+    return nw.from_native(
+        relation.select(
+            *(
+                CoalesceOperator(Column(name), _shown(_TYPED[name])).alias(name)
+                if name in _TYPED
+                else Column(name)
+                for name in others
+            ),
+            shown.cast(VARCHAR).alias("amount_raw"),
+        )
+    )
+
+
+def _shown(name: str) -> Expression:
+    """The typed value as text: of a date, 2024-12-31 08:30:00."""
+    return Column(name).cast(VARCHAR)
 
 
 def schema_of(relation: duckdb.DuckDBPyRelation) -> dict[str, NativeKind | None]:

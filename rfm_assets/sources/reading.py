@@ -34,8 +34,8 @@ from rfm_assets.sources.mapping import (
     parsed,
     row_key,
     schema_of,
-    wanted,
-    with_raw_amount,
+    used_columns,
+    with_raw_values,
 )
 from rfm_assets.sources.parsing import Parser
 
@@ -109,7 +109,7 @@ def read(
         typed = held(typed, engine, found.name)
     # Parquet is read again where it is used, which is cheaper than a copy of all of it.
     return Reading(
-        with_raw_amount(typed, columns), fingerprint(found.files, settings=found.settings)
+        with_raw_values(typed, columns), fingerprint(found.files, settings=found.settings)
     )
 
 
@@ -190,8 +190,8 @@ def _csv(
     files = [(file, csv_header.header(file, source)) for file in find(source.path, root, ".csv")]
     for file, head in files:
         check_columns(columns, dict.fromkeys(head.names, "text"), file.name)
-        csv_header.refuse_twins(head, wanted(columns).values(), file.name)
-    used = sorted(set(wanted(columns).values()))
+        csv_header.refuse_twins(head, used_columns(columns), file.name)
+    used = used_columns(columns)
     with tempfile.TemporaryDirectory(prefix="rfm_assets-") as scratch:
         lines = csv_files.read_lines(
             engine.connection, files, source, used, row_keys=row_keys, scratch=Path(scratch)
@@ -202,5 +202,5 @@ def _csv(
     held = engine.checkpoint(nw.from_native(typed.union_by_name(broken))).to_native()
     engine.connection.execute(csv_files.FORGET_LINES)
     return Reading(
-        with_raw_amount(held, columns), fingerprint([file for file, _ in files]), lines.notes
+        with_raw_values(held, columns), fingerprint([file for file, _ in files]), lines.notes
     )

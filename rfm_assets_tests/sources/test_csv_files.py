@@ -281,6 +281,13 @@ def test_several_files_are_one_source_each_with_lines_of_its_own(ingest_csv, ing
         ]
 
 
+def test_a_folder_stands_for_its_files_plain_and_compressed(ingest_csv, ingest, tmp_path):
+    ingest_csv(HEADER + "a,o,2024-01-01,1\n", name="a.csv")
+    ingest_csv(gzip.compress((HEADER + "b,o,2024-01-01,2\n").encode()), name="b.csv.gz")
+    (tmp_path / "notes.txt").write_text("not a table")
+    assert ingest({"type": "csv", "path": "."}).column("customer_id") == ["a", "b"]
+
+
 def test_the_fingerprint_follows_the_content(ingest_csv, ingest, tmp_path):
     first = ingest_csv(HEADER + ROWS).reading.source_fingerprint
     assert ingest_csv(HEADER + ROWS).reading.source_fingerprint == first

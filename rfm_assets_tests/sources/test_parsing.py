@@ -280,6 +280,9 @@ def test_a_number_is_no_date_and_a_list_is_nothing(ingest, tmp_path):
     [
         ({"amount": "a *"}, "found the end"),
         ({"attributes": {"amount": "x"}}, "'amount' cannot name an attribute"),
+        ({"attributes": {"source": "x"}}, "'source' cannot name an attribute"),
+        ({"attributes": {"Row_Key": "x"}}, "'Row_Key' cannot name an attribute"),
+        ({"attributes": {"n": "x", "N": "y"}}, "differ in capitals only"),
         ({"attributes": {"my column": "x"}}, "'my column' cannot name an attribute"),
         ({"attributes": {"x": {"column": "x", "kind": "int"}}}, "'number', 'text'"),
         ({"custmer_id": "x"}, "Extra inputs are not permitted"),
