@@ -59,6 +59,12 @@ class WeeklyRefreshComponent(StrictComponent):
         description="First day of the first week; earlier weeks have no partition",
         examples=["2025-01-06"],
     )
+    end_date: date | None = Field(
+        default=None,
+        description="Day after the last day of the last week, for data that has ended; "
+        "by default weeks go on",
+        examples=["2025-12-29"],
+    )
     day_of_week: Day = Field(default="monday", description="Day on which weeks start, at midnight")
     time_zone: Annotated[str, AfterValidator(_known_time_zone)] = Field(
         default="UTC",
@@ -101,24 +107,37 @@ class WeeklyRefreshComponent(StrictComponent):
     )
 
     @model_validator(mode="after")
-    def _start_date_is_the_start_of_a_week(self) -> Self:
-        if DAYS[self.start_date.weekday()] != self.day_of_week:
-            monday = self.start_date - timedelta(days=self.start_date.weekday())
-            right = monday + timedelta(days=DAYS.index(self.day_of_week))
+    def _dates_are_the_starts_of_weeks(self) -> Self:
+        self._require_start_of_week("start_date", self.start_date)
+        if self.end_date is None:
+            return self
+        self._require_start_of_week("end_date", self.end_date)
+        if self.end_date <= self.start_date:
             raise InvalidConfig(
-                key="start_date",
-                value=self.start_date.isoformat(),
-                reason=f"is a {DAYS[self.start_date.weekday()]}, but weeks start on "
-                f"{self.day_of_week}",
-                fix=f"Write {right.isoformat()}, or change `day_of_week`.",
+                key="end_date",
+                value=self.end_date.isoformat(),
+                reason=f"leaves no week after the start_date {self.start_date}",
+                fix=f"Write {self.start_date + timedelta(days=7)} or later, or leave it out.",
             )
         return self
+
+    def _require_start_of_week(self, key: str, day: date) -> None:
+        if DAYS[day.weekday()] != self.day_of_week:
+            monday = day - timedelta(days=day.weekday())
+            right = monday + timedelta(days=DAYS.index(self.day_of_week))
+            raise InvalidConfig(
+                key=key,
+                value=day.isoformat(),
+                reason=f"is a {DAYS[day.weekday()]}, but weeks start on {self.day_of_week}",
+                fix=f"Write {right.isoformat()}, or change `day_of_week`.",
+            )
 
     @property
     def partitions_def(self) -> dg.WeeklyPartitionsDefinition:
         """One partition per week that has ended, keyed by its first day."""
         return dg.WeeklyPartitionsDefinition(
             start_date=self.start_date.isoformat(),
+            end_date=self.end_date and self.end_date.isoformat(),
             timezone=self.time_zone,
             day_offset=(DAYS.index(self.day_of_week) + 1) % 7,  # Dagster counts from Sunday
         )
@@ -147,6 +166,11 @@ class WeeklyRefreshComponent(StrictComponent):
         end = self.partitions_def.time_window_for_partition_key(partition_key).end
         return end.astimezone(ZoneInfo(self.time_zone)).date()
 
+    def _is_over(self, moment: datetime) -> bool:
+        """Whether the week after the last one has ended, so that nothing new is to be asked for."""
+        day = moment.astimezone(ZoneInfo(self.time_zone)).date()
+        return self.end_date is not None and day >= self.end_date + timedelta(days=7)
+
     def definitions(self, context: dg.ComponentLoadContext) -> dg.Definitions:
         del context
         if self.selection is None:
@@ -173,6 +197,8 @@ class WeeklyRefreshComponent(StrictComponent):
                 return dg.SkipReason(
                     f"No week has ended yet: the first one starts on {self.start_date}."
                 )
+            if self._is_over(tick):
+                return dg.SkipReason(f"No more weeks: the last one ended on {self.end_date}.")
             return dg.RunRequest(
                 partition_key=ended[-1],
                 tags={"as_of": self.as_of(ended[-1]).isoformat()},

@@ -81,6 +81,32 @@ def test_the_time_zone_decides_when_a_week_has_ended(weekly_project):
     assert request.partition_key == "2025-03-17"
 
 
+def test_weeks_end_where_the_data_ends(weekly_project):
+    project = weekly_project(start_date="2025-01-06", end_date="2025-01-20")
+
+    weeks = project.component(WeeklyRefreshComponent).partitions_def
+    assert weeks.get_partition_keys() == ["2025-01-06", "2025-01-13"]
+
+
+@pytest.mark.parametrize(
+    ("at", "partitions"),
+    [
+        (datetime(2025, 1, 13, 6, tzinfo=BERLIN), ["2025-01-06"]),
+        (datetime(2025, 1, 20, 6, tzinfo=BERLIN), ["2025-01-13"]),
+        # A daily schedule asks for the last week until the next one would have ended.
+        (datetime(2025, 1, 26, 23, 59, tzinfo=BERLIN), ["2025-01-13"]),
+        (datetime(2025, 1, 27, 0, 0, tzinfo=BERLIN), []),
+        (datetime(2026, 1, 12, 6, tzinfo=BERLIN), []),
+    ],
+)
+def test_the_schedule_asks_for_nothing_once_the_data_has_ended(weekly_project, at, partitions):
+    answer = tick(weekly_project(end_date="2025-01-20"), at)
+
+    assert [request.partition_key for request in answer.run_requests] == partitions
+    said = None if partitions else "No more weeks: the last one ended on 2025-01-20."
+    assert answer.skip_message == said
+
+
 @pytest.mark.parametrize("day", DAYS)
 def test_weeks_start_on_the_day_that_is_named(day):
     start = date(2025, 1, 6) + timedelta(days=DAYS.index(day))
@@ -159,6 +185,18 @@ def test_freshness_can_be_left_out(weekly_project):
             3,
             "start_date: '2025-01-07' is a tuesday, but weeks start on monday. "
             "Write 2025-01-06, or change `day_of_week`.",
+        ),
+        (
+            {"end_date": "2025-02-01"},
+            5,
+            "end_date: '2025-02-01' is a saturday, but weeks start on monday. "
+            "Write 2025-01-27, or change `day_of_week`.",
+        ),
+        (
+            {"end_date": "2025-01-06"},
+            5,
+            "end_date: '2025-01-06' leaves no week after the start_date 2025-01-06. "
+            "Write 2025-01-13 or later, or leave it out.",
         ),
         (
             {"time_zone": "Europe/Belin"},
