@@ -71,7 +71,7 @@ class CustomerDataComponent(RfmComponent):
         @dg.multi_asset(
             name=table_name(self.key.path),
             specs=[spec],
-            check_specs=check_specs(self.key, CUSTOMER_DATA, (), None),
+            check_specs=check_specs(self.key, CUSTOMER_DATA, ()),
         )
         def _customer_data(
             context: dg.AssetExecutionContext, rfm_store: StoreResource, rfm_engine: EngineResource

@@ -92,9 +92,7 @@ class CustomerSegmentationComponent(SegmentationConfig, RfmComponent):
                 "segment scheme": scheme.reference if scheme else "none",
             },
         )
-        checks = check_specs(
-            self.key, CUSTOMER_SEGMENTS, quality.SEGMENT_RULES, spec.partitions_def
-        )
+        checks = check_specs(self.key, CUSTOMER_SEGMENTS, quality.SEGMENT_RULES)
 
         @dg.multi_asset(
             name=table_name(self.key.path),
@@ -216,9 +214,7 @@ class CustomerSegmentationComponent(SegmentationConfig, RfmComponent):
         return shown
 
 
-def _totals_reconcile(
-    staged: Staged, result: Segmentation, whole: Totals
-) -> list[CheckOutcome]:
+def _totals_reconcile(staged: Staged, result: Segmentation, whole: Totals) -> list[CheckOutcome]:
     stored = totals_of_customers(staged.rows)
     return [
         quality.reconciles(
@@ -306,5 +302,3 @@ def _described(component: SegmentationConfig, scheme: Scheme | None) -> str:
         f"{named}. Later transactions are invisible. Whoever is left out stands in the part "
         "`excluded` with a reason."
     )
-
-

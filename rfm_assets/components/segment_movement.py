@@ -1,6 +1,6 @@
 """`SegmentMovementComponent`: who moved between segments since the snapshot before."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 import dagster as dg
@@ -11,7 +11,7 @@ from rfm_assets.components.base import AssetName, RfmComponent
 from rfm_assets.components.columns import column_lineage, table_schema
 from rfm_assets.components.execution import Published, Week, check_specs, run_weeks
 from rfm_assets.components.inputs import Inputs
-from rfm_assets.components.rendering import movement_matrix
+from rfm_assets.components.rendering import markdown_table, movement_matrix
 from rfm_assets.components.resources import EngineResource, StoreResource
 from rfm_assets.components.scheme_lookup import stored_scheme
 from rfm_assets.domain.distribution import customers_by_segment
@@ -21,6 +21,8 @@ from rfm_assets.publishing import Staged, publish
 from rfm_assets.schemas import SEGMENT_MOVEMENT
 from rfm_assets.store import table_name
 from rfm_assets.validation import CheckOutcome
+
+SHOWN_MOVES = 8
 
 
 class SegmentMovementComponent(RfmComponent):
@@ -58,9 +60,7 @@ class SegmentMovementComponent(RfmComponent):
                 ),
             },
         )
-        checks = check_specs(
-            self.key, SEGMENT_MOVEMENT, quality.MOVEMENT_RULES, spec.partitions_def
-        )
+        checks = check_specs(self.key, SEGMENT_MOVEMENT, quality.MOVEMENT_RULES)
 
         @dg.multi_asset(
             name=table_name(self.key.path),
@@ -107,7 +107,11 @@ class SegmentMovementComponent(RfmComponent):
                 quality.reconciles(
                     "customers_reconcile",
                     whole=("customers of both snapshots", sum(entered.values()) + known_before),
-                    parts={"stayed, twice": here + there - gone - came, "(new)": came, "(left)": gone},
+                    parts={
+                        "stayed, twice": here + there - gone - came,
+                        "(new)": came,
+                        "(left)": gone,
+                    },
                 )
             ]
 
@@ -124,8 +128,22 @@ class SegmentMovementComponent(RfmComponent):
         )
         scheme = stored_scheme(now)
         order = list(scheme.names) if scheme else sorted(customers_by_segment(current))
+        rows = collect_rows(inputs.rows(publication.snapshot))
         metadata = {
-            "movement": movement_matrix(collect_rows(inputs.rows(publication.snapshot)), order),
+            "largest movements": _largest(rows),
+            "movement": movement_matrix(rows, order),
             "compared with": str(before.as_of) if before else "no snapshot before",
         }
         return {self.key: Published(publication, metadata)}
+
+
+def _largest(rows: Sequence[Mapping[str, Any]]) -> dg.MarkdownMetadataValue:
+    """The moves of most customers, without those who stayed."""
+    moved = [row for row in rows if row["from_segment"] != row["to_segment"]]
+    moved.sort(key=lambda row: (-row["customers"], row["from_segment"], row["to_segment"]))
+    columns = ("from_segment", "to_segment", "customers", "monetary_before", "monetary_now")
+    return markdown_table(
+        ["from", "to", "customers", "spend before", "spend now"],
+        [[row[column] for column in columns] for row in moved[:SHOWN_MOVES]],
+        numeric_from=2,
+    )

@@ -68,7 +68,7 @@ class SegmentSummaryComponent(SummaryConfig, RfmComponent):
                 ),
             },
         )
-        checks = check_specs(self.key, SEGMENT_SUMMARY, quality.SUMMARY_RULES, spec.partitions_def)
+        checks = check_specs(self.key, SEGMENT_SUMMARY, quality.SUMMARY_RULES)
 
         @dg.multi_asset(
             name=table_name(self.key.path),

@@ -112,7 +112,7 @@ class SuppressionListComponent(SuppressionConfig, RfmComponent):
                 ),
             },
         )
-        checks = check_specs(self.key, CONTRACT, quality.SUPPRESSION_RULES, spec.partitions_def)
+        checks = check_specs(self.key, CONTRACT, quality.SUPPRESSION_RULES)
         root = context.project_root
 
         @dg.multi_asset(

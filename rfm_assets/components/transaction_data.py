@@ -91,14 +91,12 @@ class TransactionDataComponent(RfmComponent):
             partitioned=False,
         )
         checks = [
-            *check_specs(self.key, TRANSACTION_DATA, quality.TRANSACTION_RULES, None),
-            *check_specs(rejects_key, TRANSACTION_DATA_REJECTS, (), None),
+            *check_specs(self.key, TRANSACTION_DATA, quality.TRANSACTION_RULES),
+            *check_specs(rejects_key, TRANSACTION_DATA_REJECTS, ()),
         ]
         root = context.project_root
 
-        @dg.multi_asset(
-            name=table_name(self.key.path), specs=[rejects, main], check_specs=checks
-        )
+        @dg.multi_asset(name=table_name(self.key.path), specs=[rejects, main], check_specs=checks)
         def _transaction_data(
             context: dg.AssetExecutionContext, rfm_store: StoreResource, rfm_engine: EngineResource
         ) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult]:
@@ -217,7 +215,9 @@ class TransactionDataComponent(RfmComponent):
     def _rows_before(self, inputs: Inputs) -> int | None:
         """Rows of the snapshot that this run would replace."""
         try:
-            return inputs.store.snapshot(table_name(self.key.path), None).manifest.row_counts["rows"]
+            return inputs.store.snapshot(table_name(self.key.path), None).manifest.row_counts[
+                "rows"
+            ]
         except SnapshotMissing:
             return None
 
