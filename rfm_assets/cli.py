@@ -4,6 +4,7 @@ Heavy imports happen inside the commands, so that `rfm --help` answers at once.
 """
 
 import os
+import sys
 import threading
 import time
 from pathlib import Path
@@ -16,11 +17,13 @@ from rich.table import Table as Grid
 from rfm_assets.errors import RfmError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import dagster as dg
     import pandas as pd
     from rich.status import Status
 
-    from rfm_assets.store import Store
+    from rfm_assets.store import Snapshot, Store
 
 app = typer.Typer(
     help="Weekly customer segments and campaign lists from transactions.",
@@ -31,6 +34,19 @@ out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
 
 JOB = "weekly_refresh"
+
+NEXT_HERE = """\
+[bold]Where to look next[/bold]
+  make dev                                 lineage, checks and snapshots in Dagster's UI
+  component_defs/*/defs.yaml               what you have just run: change a line, run again
+  docs/your-own-data.md                    your own transactions in ten minutes
+  from rfm_assets import load_table        the tables in a notebook:
+  load_table("customer_segments")          a pandas DataFrame of the last week"""
+
+NEXT_ELSEWHERE = """\
+[bold]Where to look next[/bold]
+  {folder}/README.md   how to open it in Dagster's UI
+  {folder}/*/*/defs.yaml   what you have just run: change a line, run again"""
 
 
 @app.callback()
@@ -46,13 +62,14 @@ def demo(
     ] = Path(),
 ) -> None:
     """Run the main job for the last weeks and show segments, movement and lists."""
-    _use_project_home()
+    here = Path.cwd()
+    _enter(project)
     with out.status("Loading the definitions …") as status:
         import dagster as dg
 
         from rfm_assets.definitions import load_project
 
-        definitions = load_project(project.resolve())
+        definitions = load_project(Path.cwd())
         job = definitions.resolve_job_def(JOB)
         keys = _last_partitions(job, weeks)
         started = time.monotonic()
@@ -67,17 +84,23 @@ def demo(
     )
     _show_latest((definitions.resources or {})["rfm_store"].get_store())
     out.print(
-        "[bold]Where to look next[/bold]\n"
-        "  make dev                                 lineage, checks and snapshots in Dagster's UI\n"
-        "  component_defs/*/defs.yaml               what you have just run: change a line, run again\n"
-        "  docs/your-own-data.md                    your own transactions in ten minutes\n"
-        "  from rfm_assets import load_table        the tables in a notebook:\n"
-        "  load_table(\"customer_segments\")          a pandas DataFrame of the last week"
+        NEXT_HERE
+        if Path.cwd() == here
+        else NEXT_ELSEWHERE.format(folder=os.path.relpath(Path.cwd(), here)),
+        markup=True,
     )
 
 
-def _use_project_home() -> None:
-    """Let Dagster keep its runs in this project unless the user has a home of their own."""
+def _enter(project: Path) -> None:
+    """Run from the project's folder, as Dagster's own commands do.
+
+    Its modules need no installation there, and Dagster keeps its runs there unless the user has
+    a home of their own.
+    """
+    if not project.is_dir():
+        raise typer.BadParameter(f"There is no folder {project}.", param_hint="--project")
+    os.chdir(project)
+    sys.path.insert(0, str(Path.cwd()))
     if "DAGSTER_HOME" not in os.environ and Path("dagster.yaml").is_file():
         os.environ["DAGSTER_HOME"] = str(Path.cwd())
 
@@ -106,7 +129,9 @@ def _run(
         while not done.wait(1):
             finished = instance.all_logs(run_id, of_type=DagsterEventType.STEP_SUCCESS)
             last = finished[-1].step_key if finished else "starting"
-            status.update(f"Computing {len(keys)} weeks: {len(finished)} of {steps} steps ({last}) …")
+            status.update(
+                f"Computing {len(keys)} weeks: {len(finished)} of {steps} steps ({last}) …"
+            )
 
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()
@@ -148,22 +173,24 @@ def _show_latest(store: "Store") -> None:
     for name, kind in kinds.items():
         if kind == "segment_movement":
             _show_movement(load_table(name, root=store.root))
+    _show_lists({name: latest[name] for name in latest if kinds[name] == "campaign_list"})
+    for name, kind in kinds.items():
+        if kind == "suppression_list":
+            reasons = ", ".join(f"{r} {n:,}" for r, n in latest[name].manifest.counts.items())
+            customers = latest[name].manifest.row_counts["rows"]
+            out.print(f"{name}: {customers:,} customers ({reasons})\n")
+
+
+def _show_lists(lists: "Mapping[str, Snapshot]") -> None:
     grid = Grid(title="Campaign lists", title_justify="left")
     for header in ("list", "stage", "removed", "left"):
         grid.add_column(header, justify="left" if header in {"list", "stage"} else "right")
-    for name, kind in kinds.items():
-        if kind != "campaign_list":
-            continue
-        steps = latest[name].manifest.extra["waterfall"]
-        for position, step in enumerate(steps):
+    for name, snapshot in lists.items():
+        for position, step in enumerate(snapshot.manifest.extra["waterfall"]):
             removed = f"{step['removed']:,}" if step["removed"] else ""
             grid.add_row("" if position else name, step["stage"], removed, f"{step['left']:,}")
         grid.add_section()
     out.print(grid)
-    for name, kind in kinds.items():
-        if kind == "suppression_list":
-            reasons = ", ".join(f"{r} {n:,}" for r, n in latest[name].manifest.counts.items())
-            out.print(f"{name}: {latest[name].manifest.row_counts['rows']:,} customers ({reasons})\n")
 
 
 def _show_summary(summary: "pd.DataFrame", as_of: str) -> None:
@@ -172,11 +199,20 @@ def _show_summary(summary: "pd.DataFrame", as_of: str) -> None:
     for header in ("customers", "share", "change", "mean spend", "share of spend"):
         grid.add_column(header, justify="right")
     for row in summary.sort_values("customers", ascending=False).itertuples():
-        change = "" if row.customers_change != row.customers_change else f"{int(row.customers_change):+,}"
+        change = (
+            ""
+            if row.customers_change != row.customers_change
+            else f"{int(row.customers_change):+,}"
+        )
         mean = "" if row.monetary_mean != row.monetary_mean else f"{row.monetary_mean:,.2f}"
         share = "" if row.monetary_pct != row.monetary_pct else f"{row.monetary_pct:.1f} %"
         grid.add_row(
-            str(row.segment), f"{row.customers:,}", f"{row.customers_pct:.1f} %", change, mean, share
+            str(row.segment),
+            f"{row.customers:,}",
+            f"{row.customers_pct:.1f} %",
+            change,
+            mean,
+            share,
         )
     out.print(grid)
 
@@ -192,9 +228,16 @@ def _show_movement(movement: "pd.DataFrame") -> None:
         grid.add_column(header)
     for header in ("customers", "spend now"):
         grid.add_column(header, justify="right")
-    for row in moved.sort_values(["customers", "from_segment"], ascending=[False, True]).head(6).itertuples():
+    for row in (
+        moved.sort_values(["customers", "from_segment"], ascending=[False, True])
+        .head(6)
+        .itertuples()
+    ):
         grid.add_row(
-            str(row.from_segment), str(row.to_segment), f"{row.customers:,}", f"{row.monetary_now:,.2f}"
+            str(row.from_segment),
+            str(row.to_segment),
+            f"{row.customers:,}",
+            f"{row.monetary_now:,.2f}",
         )
     out.print(grid)
 

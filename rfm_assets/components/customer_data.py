@@ -32,7 +32,9 @@ class CustomerColumns(ConfigModel):
         "boolean}` for text, number, date or boolean.",
     )
 
-    _short_form = field_validator("attributes", mode="before")(short_attributes)
+    _short_form = field_validator(
+        "attributes", mode="before", json_schema_input_type=dict[str, str | Attribute]
+    )(short_attributes)
 
 
 class CustomerDataComponent(RfmComponent):

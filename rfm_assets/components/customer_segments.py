@@ -108,7 +108,15 @@ class CustomerSegmentationComponent(SegmentationConfig, RfmComponent):
             weeks = [Week(as_of, key) for key, as_of in self.as_of_dates(context)]
 
             def work(week: Week, inputs: Inputs) -> Mapping[dg.AssetKey, Published]:
-                return self._publish(week, inputs, scheme, upstream, customers, stamp, context)
+                return self._publish(
+                    week,
+                    inputs,
+                    scheme=scheme,
+                    upstream=upstream,
+                    customers=customers,
+                    stamp=stamp,
+                    run_id=context.run.run_id,
+                )
 
             yield from run_weeks(context, weeks, rfm_store, rfm_engine, work)
 
@@ -118,11 +126,12 @@ class CustomerSegmentationComponent(SegmentationConfig, RfmComponent):
         self,
         week: Week,
         inputs: Inputs,
+        *,
         scheme: Scheme | None,
         upstream: dg.AssetKey,
         customers: dg.AssetKey | None,
         stamp: datetime,
-        context: dg.AssetExecutionContext,
+        run_id: str,
     ) -> Mapping[dg.AssetKey, Published]:
         source = inputs.snapshot(upstream, week.as_of)
         transactions = inputs.rows(source)
@@ -154,7 +163,7 @@ class CustomerSegmentationComponent(SegmentationConfig, RfmComponent):
                     transactions, as_of=week.as_of, days=self.analysis_period_days
                 ),
             ),
-            run_id=context.run.run_id,
+            run_id=run_id,
             config_hash=self.config.fingerprint(),
             source_fingerprint=source.manifest.source_fingerprint,
             cut_points=result.cut_points.model_dump(mode="json"),

@@ -48,7 +48,9 @@ def movement_matrix(
     counts = {(str(m["from_segment"]), str(m["to_segment"])): m["customers"] for m in moves}
     sources = [name for name in (*order, "(new)") if any(f == name for f, _ in counts)]
     targets = [name for name in (*order, "(left)") if any(t == name for _, t in counts)]
-    rows = [[f"**{source}**", *(counts.get((source, t), "·") for t in targets)] for source in sources]
+    rows = [
+        [f"**{source}**", *(counts.get((source, t), "·") for t in targets)] for source in sources
+    ]
     return markdown_table(["from \\ to", *targets], rows)
 
 
@@ -60,21 +62,15 @@ def waterfall_table(steps: Iterable[Mapping[str, object]]) -> dg.MarkdownMetadat
     )
 
 
-def score_table(
-    cells: Iterable[Mapping[str, int]], *, bins: int
-) -> dg.MarkdownMetadataValue:
+def score_table(cells: Iterable[Mapping[str, int]], *, bins: int) -> dg.MarkdownMetadataValue:
     """Customers by recency score (rows, highest first) and frequency score (columns)."""
     counts = {(cell["R_score"], cell["F_score"]): cell["customers"] for cell in cells}
     scores = range(1, bins + 1)
-    rows = [
-        [f"**R{r}**", *(counts.get((r, f), "·") for f in scores)] for r in reversed(scores)
-    ]
+    rows = [[f"**R{r}**", *(counts.get((r, f), "·") for f in scores)] for r in reversed(scores)]
     return markdown_table(["", *(f"F{f}" for f in scores)], rows)
 
 
-def score_heat_map(
-    cells: Iterable[Mapping[str, int]], *, bins: int
-) -> dg.MarkdownMetadataValue:
+def score_heat_map(cells: Iterable[Mapping[str, int]], *, bins: int) -> dg.MarkdownMetadataValue:
     """Customers by recency score (upwards) and frequency score (to the right) as an inline PNG.
 
     `cells` have R_score, F_score and customers; scores run from 1 to `bins`. The darkest cell is
@@ -86,7 +82,7 @@ def score_heat_map(
 
     counts = {(cell["R_score"], cell["F_score"]): cell["customers"] for cell in cells}
     most = max(counts.values(), default=1)
-    width, height = (CELL if bins <= WIDE_BINS else SMALL_CELL)
+    width, height = CELL if bins <= WIDE_BINS else SMALL_CELL
     image = Image.new("P", (LABELS[0] + width * bins, LABELS[1] + height * bins), PAPER)
     image.putpalette([channel for colour in SHADES for channel in colour])
     draw = ImageDraw.Draw(image)

@@ -150,7 +150,14 @@ class TransactionDataComponent(RfmComponent):
         )
         set_aside = Published(rejects, {"reasons": _reasons(result.counts.rejected_by_reason)})
         try:
-            kept = self._publish_kept(inputs, reading, result, rejects, now, context.run.run_id)
+            kept = self._publish_kept(
+                inputs,
+                reading=reading,
+                result=result,
+                rejects=rejects,
+                now=now,
+                run_id=context.run.run_id,
+            )
         except ValidationFailed:
             context.log_event(
                 dg.AssetMaterialization(rejects_key, metadata=dict(set_aside.metadata))
@@ -164,6 +171,7 @@ class TransactionDataComponent(RfmComponent):
     def _publish_kept(
         self,
         inputs: Inputs,
+        *,
         reading: Reading,
         result: PolicyResult,
         rejects: Publication,

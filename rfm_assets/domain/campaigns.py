@@ -337,7 +337,9 @@ def _suppression_stage(customers: Table, suppression: Sequence[Table]) -> tuple[
 
 def _first_removal(customers: Table, stages: Sequence[Stage]) -> Table:
     """Add `_stage` and `_reason` of the first stage that removes a customer, else null."""
-    flags = {f"_removed_{i}": stage.removes.fill_null(value=False) for i, stage in enumerate(stages)}
+    flags = {
+        f"_removed_{i}": stage.removes.fill_null(value=False) for i, stage in enumerate(stages)
+    }
     customers = customers.with_columns(**flags)
     name = nw.lit(None, dtype=nw.String)
     reason = nw.lit(None, dtype=nw.String)

@@ -15,7 +15,6 @@ from rfm_assets.domain.frames import Table
 from rfm_assets.domain.money import to_units
 from rfm_assets.domain.rfm import EPOCH, day_number
 
-
 NO_SEGMENT = "(none)"
 """Stands for the segment of customers who have scores but no named segment."""
 

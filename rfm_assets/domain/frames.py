@@ -26,6 +26,6 @@ def kinds_of(table: Table) -> dict[str, Kind]:
             kinds[name] = "boolean"
         elif dtype.is_temporal():
             kinds[name] = "date"
-        elif dtype in {nw.String, nw.Categorical, nw.Enum}:
+        elif isinstance(dtype, nw.String | nw.Categorical | nw.Enum):
             kinds[name] = "text"
     return kinds

@@ -101,7 +101,7 @@ class TransactionPolicy(ConfigModel):
         description="Rows whose currency is missing or has no exchange rate.",
     )
 
-    @field_validator("excluded_customers", mode="before")
+    @field_validator("excluded_customers", mode="before", json_schema_input_type=list[str | int])
     @classmethod
     def _ids_are_text(cls, value: object) -> object:
         # YAML reads a bare 17850 as a number; an id is text.

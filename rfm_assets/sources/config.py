@@ -229,7 +229,9 @@ class ColumnMapping(ConfigModel):
         ),
     )
 
-    _short_form = field_validator("attributes", mode="before")(short_attributes)
+    _short_form = field_validator(
+        "attributes", mode="before", json_schema_input_type=dict[str, str | Attribute]
+    )(short_attributes)
 
     @field_validator("attributes")
     @classmethod

@@ -146,7 +146,5 @@ def failure(result: dg.ExecuteInProcessResult) -> str:
     for event in result.all_events:
         if event.is_step_failure and event.step_failure_data.error is not None:
             error = event.step_failure_data.error
-            return "\n".join(
-                part.message for part in (error, error.cause) if part is not None
-            )
+            return "\n".join(part.message for part in (error, error.cause) if part is not None)
     raise AssertionError("the run did not fail")

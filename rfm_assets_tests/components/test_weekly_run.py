@@ -41,10 +41,16 @@ def test_a_run_of_two_weeks_gives_every_table_of_both(shop: Shop) -> None:
         "c": "At Risk",
         "d": "Potential Loyalists",
     }
-    assert (second["a"]["recency"], second["a"]["frequency"], second["a"]["monetary"]) == (2, 5, 600)
+    assert (second["a"]["recency"], second["a"]["frequency"], second["a"]["monetary"]) == (
+        2,
+        5,
+        600,
+    )
     assert second["a"]["previous_segment"] == "Loyal Customers"
     assert second["d"]["previous_segment"] is None
-    first = {row["customer_id"]: row["rfm_cell"] for row in rows(shop, "customer_segments", AS_OF[FIRST])}
+    first = {
+        row["customer_id"]: row["rfm_cell"] for row in rows(shop, "customer_segments", AS_OF[FIRST])
+    }
     assert first == {"a": "444", "b": "111", "c": "144"}
 
     moves = {(m["from_segment"], m["to_segment"]): m for m in rows(shop, "segment_movement")}
@@ -140,9 +146,7 @@ def test_a_source_that_lost_most_of_its_rows_blocks_everything_and_keeps_the_las
     assert "max_volume_fall" in message
     assert len(rows(shop, "transaction_data")) == 11
     assert shop.store.dates("customer_segments") == [AS_OF[FIRST]]
-    evaluations = {
-        e.check_name: e for e in result.get_asset_check_evaluations() if not e.passed
-    }
+    evaluations = {e.check_name: e for e in result.get_asset_check_evaluations() if not e.passed}
     assert set(evaluations) == {"volume"}
     assert evaluations["volume"].severity == dg.AssetCheckSeverity.ERROR
 

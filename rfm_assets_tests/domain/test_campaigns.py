@@ -182,7 +182,9 @@ def test_suppression_list_of_nothing_is_refused() -> None:
         suppression_list(as_of=AS_OF, customers=None, segments=[], entries=None, source="")
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(data=st.data())
 def test_everyone_in_the_audience_ends_in_exactly_one_place(
     engine_table: MakeTable, data: st.DataObject
