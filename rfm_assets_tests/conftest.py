@@ -1,6 +1,8 @@
 """Fixtures that tests of several modules share."""
 
+import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -17,3 +19,13 @@ def engine_table(request: pytest.FixtureRequest) -> Iterator[MakeTable]:
     """Makes a table of the given columns, on each engine in turn."""
     with tables_on(request.param) as make:
         yield make
+
+
+@pytest.fixture(scope="session")
+def online_retail() -> Path:
+    """The UCI Online Retail CSV: where RFM_ONLINE_RETAIL says, or beside the project."""
+    beside = Path(__file__).parents[2] / "shared" / "data" / "online_retail.csv.gz"
+    path = Path(os.environ.get("RFM_ONLINE_RETAIL", str(beside)))
+    if not path.is_file():
+        pytest.skip("no Online Retail CSV: set RFM_ONLINE_RETAIL to its path")
+    return path.resolve()

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from typing import Any, TypeAlias
 
 import narwhals as nw
+import pandas as pd
 import polars as pl
 import pyarrow as pa
 
@@ -26,7 +27,9 @@ def tables_on(engine: str) -> Iterator[MakeTable]:
     elif engine == "polars":
         yield lambda data: nw.from_native(pl.DataFrame(_arrow(data))).lazy()
     elif engine == "pandas":
-        yield lambda data: nw.from_native(_arrow(data).to_pandas()).lazy()
+        # Only pandas' nullable type keeps a column of truth values one when some are empty.
+        types = {pa.bool_(): pd.BooleanDtype()}
+        yield lambda data: nw.from_native(_arrow(data).to_pandas(types_mapper=types.get)).lazy()
     else:
         yield lambda data: nw.from_native(_arrow(data)).lazy()
 

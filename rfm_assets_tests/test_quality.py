@@ -165,6 +165,7 @@ def test_every_rule_of_a_table_is_described() -> None:
         *quality.SEGMENT_RULES,
         *quality.MOVEMENT_RULES,
         *quality.SUMMARY_RULES,
+        *quality.SUPPRESSION_RULES,
         *quality.LIST_RULES,
     }
     assert rules == set(quality.DESCRIPTIONS)

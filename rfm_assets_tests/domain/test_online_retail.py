@@ -3,7 +3,6 @@
 The quarter is judged with pandas and scikit-learn on the raw file, beside the product.
 """
 
-import os
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -23,12 +22,11 @@ QUARTER = timedelta(days=91)
 
 
 @pytest.fixture(scope="module")
-def lines() -> pd.DataFrame:
-    path = os.environ.get("RFM_ONLINE_RETAIL")
-    if not path or not Path(path).is_file():
-        pytest.skip("RFM_ONLINE_RETAIL does not name the Online Retail CSV")
+def lines(online_retail: Path) -> pd.DataFrame:
     raw = pd.read_csv(
-        path, dtype={"CustomerID": "string", "InvoiceNo": "string"}, parse_dates=["InvoiceDate"]
+        online_retail,
+        dtype={"CustomerID": "string", "InvoiceNo": "string"},
+        parse_dates=["InvoiceDate"],
     ).dropna(subset=["CustomerID"])
     return pd.DataFrame(
         {

@@ -1,7 +1,6 @@
 """The UCI Online Retail file, and the facts that are known about it."""
 
 import gzip
-import os
 from datetime import date, datetime
 from pathlib import Path
 
@@ -18,7 +17,6 @@ from rfm_assets_tests.sources.conftest import TODAY
 
 pytestmark = pytest.mark.online_retail
 
-BESIDE = Path(__file__).parents[3] / "shared" / "data" / "online_retail.csv.gz"
 MAPPING = ColumnMapping(
     customer_id="CustomerID",
     order_id="InvoiceNo",
@@ -34,11 +32,8 @@ MAPPING = ColumnMapping(
 
 
 @pytest.fixture(scope="module")
-def file() -> Path:
-    path = Path(os.environ.get("RFM_ONLINE_RETAIL", str(BESIDE)))
-    if not path.is_file():
-        pytest.skip("no Online Retail CSV: set RFM_ONLINE_RETAIL to its path")
-    return path
+def file(online_retail: Path) -> Path:
+    return online_retail
 
 
 @pytest.fixture(scope="module")
