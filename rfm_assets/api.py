@@ -33,6 +33,11 @@ FrameT = TypeVar("FrameT")
 
 TABLE = "transactions"
 
+LARGEST_WHOLE_FLOAT = 2.0**53
+"""Beyond it a float does not tell whole numbers apart, and so cannot be an id."""
+
+MORE_FAULTS = {"amount": " or infinite", "customer_id": " or not a whole number"}
+
 
 def segment_customers(transactions: FrameT, *, as_of: date | str, **config: Any) -> FrameT:
     """Recency, frequency, monetary, scores and segment of each customer.
@@ -112,10 +117,10 @@ def _canonical(table: Table, engine: Engine) -> Table:
         if name not in schema:
             raise ColumnMissing(column=name, table=TABLE, available=schema.names())
     _refuse_types(schema)
-    order = nw.col("order_id") if "order_id" in schema else nw.lit(None, dtype=nw.String)
+    no_order = nw.lit(None, dtype=nw.String).alias("order_id")
     typed = table.select(
-        nw.col("customer_id").cast(nw.String),
-        order.cast(nw.String).alias("order_id"),
+        _identifier("customer_id", schema),
+        _identifier("order_id", schema) if "order_id" in schema else no_order,
         nw.col("date").cast(nw.Datetime("us")),
         nw.col("amount").cast(nw.Float64),
         *([nw.col("refund_amount").cast(nw.Float64)] if "refund_amount" in schema else []),
@@ -124,13 +129,23 @@ def _canonical(table: Table, engine: Engine) -> Table:
     return engine.day_number(typed, "date")
 
 
+def _identifier(column: str, schema: nw.Schema) -> nw.Expr:
+    """Text of an id. pandas makes whole numbers with gaps into floats: 17850.0 is 17850 again."""
+    value = nw.col(column)
+    if not schema[column].is_float():
+        return value.cast(nw.String)
+    whole = value.is_finite() & (value.floor() == value) & (value.abs() <= LARGEST_WHOLE_FLOAT)
+    return nw.when(whole).then(value).cast(nw.Int64).cast(nw.String).alias(column)
+
+
 def _refuse_types(schema: nw.Schema) -> None:
     found: dict[str, str] = {}
     for name in ("customer_id", "order_id"):
         dtype = schema.get(name, nw.String())
         # A column that is all null has no type yet, and no value to misread.
-        if not (dtype.is_integer() or dtype in {nw.String, nw.Categorical, nw.Enum, nw.Unknown}):
-            found[name] = f"{dtype} rather than text or whole numbers; 17850.0 is not an id"
+        texts = {nw.String, nw.Categorical, nw.Enum, nw.Unknown}
+        if not (dtype.is_integer() or dtype.is_float() or dtype in texts):
+            found[name] = f"{dtype} rather than text or whole numbers"
     if schema["date"] != nw.Date and not isinstance(schema["date"], nw.Datetime):
         found["date"] = f"{schema['date']} rather than dates; parse it first"
     if isinstance(schema["date"], nw.Datetime) and schema["date"].time_zone is not None:
@@ -154,7 +169,7 @@ def _refuse_values(table: Table) -> None:
     ).collect("pyarrow")
     numbers = {name: int(counted.get_column(name).to_list()[0] or 0) for name in faults}
     found = {
-        name: f"missing{' or infinite' if name == 'amount' else ''} in {number:,} rows"
+        name: f"missing{MORE_FAULTS.get(name, '')} in {number:,} rows"
         for name, number in numbers.items()
         if number
     }

@@ -84,8 +84,11 @@ def test_whole_numbers_are_ids_and_dates_need_no_time() -> None:
 @pytest.mark.parametrize(
     ("changed", "words"),
     [
-        ({"customer_id": ["b", None, "", "c"]}, "'customer_id' is missing in 2 rows"),
-        ({"customer_id": [1.0, 2.0, 2.0, 3.0]}, "17850.0 is not an id"),
+        (
+            {"customer_id": ["b", None, "", "c"]},
+            "'customer_id' is missing or not a whole number in 2 rows",
+        ),
+        ({"customer_id": [1.0, 2.5, 2.0, None]}, "or not a whole number in 2 rows"),
         ({"date": [None, *DATA["date"][1:]]}, "'date' is missing in 1 rows"),
         ({"date": ["2024-06-01"] * 4}, "String rather than dates; parse it first"),
         (
@@ -164,3 +167,10 @@ def test_public_names() -> None:
         assert callable(getattr(rfm_assets, name))
     with pytest.raises(AttributeError, match="has no attribute 'segment'"):
         _ = rfm_assets.segment
+
+
+@pytest.mark.parametrize("kind", ["pandas", "polars", "pyarrow"])
+def test_whole_floats_are_the_ids_that_pandas_made_of_them(kind: str) -> None:
+    table = pa.table({**DATA, "customer_id": [17850.0, 42.0, 42.0, 7.0]})
+    result = nw.from_native(segment_customers(KINDS[kind](table), as_of="2024-07-01"))
+    assert sorted(result["customer_id"].to_list()) == ["17850", "42"]
