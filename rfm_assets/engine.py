@@ -7,7 +7,8 @@ nor where files lie (`store.py`), nor how a source is parsed (`sources.py`).
 
 import secrets
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
 from types import TracebackType
@@ -342,6 +343,16 @@ def open_engine(
     if name == "polars":
         return PolarsEngine()
     return DuckDBEngine(memory_limit, threads, spill_dir)
+
+
+@contextmanager
+def reading_engine(engine: Engine) -> Iterator[DuckDBEngine]:
+    """DuckDB to read sources with, which are parsed natively: `engine` itself, or one beside it."""
+    if isinstance(engine, DuckDBEngine):
+        yield engine
+        return
+    with DuckDBEngine() as beside:
+        yield beside
 
 
 def engine_for_native(frame: object) -> Engine:

@@ -81,7 +81,8 @@ class CustomerDataComponent(RfmComponent):
             today = datetime.now(ZoneInfo(self.time_zone)).date()
 
             def work(_: Week, inputs: Inputs) -> Mapping[dg.AssetKey, Published]:
-                return self._publish(inputs, root, today, context.run.run_id)
+                with inputs.reading() as reading:
+                    return self._publish(reading, root, today, context.run.run_id)
 
             yield from run_weeks(context, [Week(None)], rfm_store, rfm_engine, work)
 

@@ -1,13 +1,14 @@
 """How a component reads what other assets have stored."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date
 
 import dagster as dg
 
 from rfm_assets.domain.frames import Table
-from rfm_assets.engine import Engine
+from rfm_assets.engine import Engine, reading_engine
 from rfm_assets.store import ROWS, Snapshot, Store, table_name
 
 
@@ -41,6 +42,12 @@ class Inputs:
     def rows(self, snapshot: Snapshot, part: str = ROWS) -> Table:
         """The stored rows, lazily."""
         return self.engine.scan_parquet(snapshot.files(part))
+
+    @contextmanager
+    def reading(self) -> Iterator["Inputs"]:
+        """The same on the engine that sources are read with."""
+        with reading_engine(self.engine) as engine:
+            yield Inputs(self.store, engine, self.versions)
 
     def provenance(self) -> Mapping[str, str]:
         """Versions read, by table."""

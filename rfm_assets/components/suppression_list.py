@@ -1,6 +1,7 @@
 """`SuppressionListComponent`: who must not be contacted, from segments and from a file."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -180,19 +181,24 @@ class SuppressionListComponent(SuppressionConfig, RfmComponent):
         if self.entries is None:
             return None
         columns = self.entries.columns
-        reading = read_customers(
-            self.entries.source,
-            customer_id=columns.customer_id,
-            attributes={
-                name: Attribute(column=column, kind=kind)
-                for name, column, kind in (
-                    ("reason", columns.reason, "text"),
-                    ("since", columns.since, "date"),
-                )
-                if column is not None
-            },
-            engine=inputs.engine,
-            root=root,
-        )
+        attributes = {
+            name: Attribute(column=column, kind=kind)
+            for name, column, kind in (
+                ("reason", columns.reason, "text"),
+                ("since", columns.since, "date"),
+            )
+            if column is not None
+        }
+        with inputs.reading() as here:
+            reading = read_customers(
+                self.entries.source,
+                customer_id=columns.customer_id,
+                attributes=attributes,
+                engine=here.engine,
+                root=root,
+            )
+            if here.engine is not inputs.engine:
+                table = inputs.engine.from_native(reading.table.to_native())
+                reading = replace(reading, table=inputs.engine.checkpoint(table))
         reading.require_younger_than(self.entries.max_age_days, now=datetime.now(UTC))
         return reading

@@ -104,7 +104,8 @@ class TransactionDataComponent(RfmComponent):
             now = datetime.now(ZoneInfo(self.time_zone))
 
             def work(_: Week, inputs: Inputs) -> Mapping[dg.AssetKey, Published]:
-                return self._publish(inputs, root, now, rejects_key, context)
+                with inputs.reading() as reading:
+                    return self._publish(reading, root, now, rejects_key, context)
 
             yield from run_weeks(context, [Week(None)], rfm_store, rfm_engine, work)
 

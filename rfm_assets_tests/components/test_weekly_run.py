@@ -1,5 +1,6 @@
 """The whole week through Dagster, on a shop small enough to work out by hand."""
 
+import os
 import random
 from datetime import date
 from typing import Any
@@ -8,7 +9,7 @@ import dagster as dg
 import pytest
 
 from rfm_assets import load_table
-from rfm_assets.errors import SnapshotMissing
+from rfm_assets.errors import SnapshotMissing, TableMissing
 from rfm_assets_tests.components.conftest import Project
 from rfm_assets_tests.components.shop import AS_OF, FIRST, ROWS, SECOND, Shop, failure
 
@@ -209,3 +210,222 @@ def test_checks_say_what_they_saw(shop: Shop) -> None:
     assert seen["transaction_data", "rows_reconcile"].description == (
         "kept 11 + set aside 1 + dropped by policy 0 = 12"
     )
+
+
+STORED = (
+    "transaction_data",
+    "transaction_data_rejects",
+    "customer_segments",
+    "segment_movement",
+    "segment_summary",
+    "suppression_list",
+    "champions",
+    "win_back",
+)
+
+
+def everything(shop: Shop) -> dict[str, list[dict]]:
+    """The newest rows of every table, less the stamp of the run."""
+    found = {table: rows(shop, table) for table in STORED}
+    for row in found["customer_segments"]:
+        del row["segmented_at"]
+    return found
+
+
+def test_the_engine_changes_no_row(shop: Shop) -> None:
+    assert shop.run(FIRST, SECOND).success
+    on_duckdb = everything(shop)
+    shop.project.write(
+        "deployment",
+        """
+        type: rfm_assets.components.DeploymentComponent
+        attributes: {engine: polars}
+        """,
+    )
+    result = shop.run(FIRST, SECOND)
+    assert result.success, failure(result)
+    assert everything(shop) == on_duckdb
+
+
+@pytest.mark.parametrize(
+    ("orders", "segments", "excluded"),
+    [
+        pytest.param(["1,a,2026-02-01,-5", "2,b,2026-02-02,-7"], {}, 2, id="refunds only"),
+        pytest.param(["1,a,2026-02-20,50"], {"a": "512"}, 0, id="one customer"),
+        pytest.param(
+            [f"{i},c{i},2026-02-20,50" for i in range(5)],
+            {f"c{i}": "512" for i in range(5)},
+            0,
+            id="all customers equal",
+        ),
+        pytest.param(
+            ["1,17850.0,2026-02-20,50", "2,17850,2026-02-21,5", "3,0042,2026-02-21,5"],
+            {"17850": "523", "0042": "511"},
+            0,
+            id="ids that look like floats",
+        ),
+        pytest.param(
+            ["1,a,2026-02-20,50", "1,a,2026-02-20,50", "2,a,2026-02-21,n/a", "3,a,2026-02-21,inf"],
+            {"a": "513"},
+            0,
+            id="duplicates, and amounts that are none",
+        ),
+        pytest.param(["1,a,2024-02-20,50"], {}, 1, id="nothing in the window"),
+    ],
+)
+def test_odd_data_give_whole_tables(
+    shop: Shop, orders: list[str], segments: dict[str, str], excluded: int
+) -> None:
+    text = (shop.project.defs / "transaction_data" / "defs.yaml").read_text()
+    shop.project.write("transaction_data", text.replace("0.2}", "0.9, block_reject_rate: 0.95}"))
+    shop.write_orders(orders)
+    result = shop.run(SECOND)
+    assert result.success, failure(result)
+    found = {row["customer_id"]: row["rfm_cell"] for row in rows(shop, "customer_segments")}
+    assert found == segments
+    assert len(rows(shop, "customer_segments", part="excluded")) == excluded
+    assert sum(row["customers"] for row in rows(shop, "segment_summary")) == len(segments)
+    assert len(rows(shop, "segment_summary")) == 10
+    assert rows(shop, "champions") == []
+
+
+def test_the_keys_of_the_earlier_component_work_as_written(shop: Shop) -> None:
+    shop.project.write(
+        "customer_segments",
+        """
+        type: rfm_assets.components.CustomerSegmentationComponent
+        attributes:
+          asset_name: customer_segments
+          transaction_data_asset_key: transaction_data
+          analysis_period_days: 180
+          recency_weight: 2.0
+          frequency_weight: 0.5
+          monetary_weight: 1.0
+          scoring_method: quartiles
+          use_predefined_segments: true
+          include_recommendations: false
+          calculate_segment_value: true
+          group_name: customer_analytics
+          description: Customers by recency, frequency and monetary
+          checks: {block_drift: 100}
+        """,
+    )
+    result = shop.run(SECOND)
+    assert result.success, failure(result)
+    # In 180 days: a 4 purchases, 500, 2 days ago; c 1, 75, 152 days; d 1, 20, 4 days. The quartiles
+    # of three values are the values themselves, so the lowest has no cut below it, the next one.
+    found = {row["customer_id"]: row for row in rows(shop, "customer_segments")}
+    assert {name: row["rfm_cell"] for name, row in found.items()} == {
+        "a": "433",
+        "c": "212",
+        "d": "311",
+    }
+    assert found["a"]["RFM_score"] == pytest.approx((2 * 4 + 0.5 * 3 + 1 * 3) / 3.5)
+    assert found["a"]["segment"] is not None
+    assert found["a"]["recommendation"] is None
+    spec = next(
+        spec
+        for spec in shop.project.load().resolve_all_asset_specs()
+        if spec.key == dg.AssetKey("customer_segments")
+    )
+    assert spec.group_name == "customer_analytics"
+    assert spec.description == "Customers by recency, frequency and monetary"
+
+
+ENTRIES = """
+    type: rfm_assets.components.SuppressionListComponent
+    attributes:
+      asset_name: suppression_list
+      entries:
+        source: {type: csv, path: stop.csv}
+        columns: {customer_id: who, reason: why, since: when}
+        max_age_days: 7
+    """
+
+
+def test_a_suppressed_customer_is_on_no_list(shop: Shop) -> None:
+    shop.project.write("suppression_list", ENTRIES)
+    stop = shop.project.root / "stop.csv"
+    stop.write_text("who,why,when\na,unsubscribed,2026-02-25\nc,objected,2026-03-02\n")
+    result = shop.run(FIRST, SECOND)
+    assert result.success, failure(result)
+    assert rows(shop, "champions") == []
+    assert rows(shop, "champions", part="excluded") == [
+        {"customer_id": "a", "stage": "suppression", "reason": "suppressed: unsubscribed"}
+    ]
+    # c objects from 2 March on, which the list as of that day does not see yet
+    assert [row["customer_id"] for row in rows(shop, "win_back")] == ["c", "b"]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        pytest.param(None, "stop.csv", id="no file"),
+        pytest.param("", "0 bytes", id="empty"),
+        pytest.param(
+            "id,why,when\na,bounced,\n",
+            "column 'who' (named by `columns.customer_id`) does not exist",
+            id="renamed",
+        ),
+        pytest.param("who,why,when\n,bounced,\n", "1 rows without customer", id="no customer"),
+        pytest.param("who,why,when\na,b,c,d,e\nb,test,\n", "1 broken lines", id="broken line"),
+    ],
+)
+def test_unreadable_suppression_publishes_no_list(
+    shop: Shop, content: str | None, message: str
+) -> None:
+    shop.project.write("suppression_list", ENTRIES)
+    if content is not None:
+        (shop.project.root / "stop.csv").write_text(content)
+    result = shop.run(SECOND)
+    assert not result.success
+    assert message in failure(result)
+    for table in ("suppression_list", "champions", "win_back"):
+        with pytest.raises((SnapshotMissing, TableMissing)):
+            rows(shop, table)
+
+
+def test_stale_suppression_publishes_no_list(shop: Shop) -> None:
+    shop.project.write("suppression_list", ENTRIES)
+    stop = shop.project.root / "stop.csv"
+    stop.write_text("who,why,when\na,test,\n")
+    eight_days_ago = stop.stat().st_mtime - 8 * 86_400
+    os.utime(stop, (eight_days_ago, eight_days_ago))
+    result = shop.run(SECOND)
+    assert "written 8.0 days ago, and 7 days are allowed" in failure(result)
+    with pytest.raises((SnapshotMissing, TableMissing)):
+        rows(shop, "champions")
+
+
+def test_a_campaign_for_an_unknown_segment_is_refused_at_load(shop: Shop) -> None:
+    shop.project.write(
+        "champions",
+        """
+        type: rfm_assets.components.CampaignListComponent
+        attributes:
+          asset_name: champions
+          segments: [Champoins]
+        """,
+    )
+    (problem,) = shop.project.problems()
+    assert problem.line == 4
+    assert (
+        "'Champoins' is not a segment of the scheme. Did you mean 'Champions'?" in problem.message
+    )
+
+
+def test_a_scheme_with_a_gap_is_refused_at_load_with_the_cell(shop: Shop) -> None:
+    shop.project.write(
+        "customer_segments",
+        """
+        type: rfm_assets.components.CustomerSegmentationComponent
+        attributes:
+          asset_name: customer_segments
+          segment_scheme:
+            id: mine
+            segments: [{id: best, name: Best}]
+            rules: [{segment: best, r: [2, 5]}]
+        """,
+    )
+    problems = shop.project.problems()
+    assert any("25 of 125 cells" in p.message and "1-1-1" in p.message for p in problems), problems
