@@ -1,0 +1,3 @@
+from pathlib import Path
+from rfm_assets.definitions import load_project
+defs = load_project(Path(__file__).parent)
