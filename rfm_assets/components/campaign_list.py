@@ -1,6 +1,6 @@
 """`CampaignListComponent`: one campaign's list, from segments and suppression lists."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import dagster as dg
@@ -10,10 +10,9 @@ from pydantic import Field
 from rfm_assets import quality
 from rfm_assets.components.base import AssetName, RfmComponent
 from rfm_assets.components.columns import column_lineage, same_columns, table_schema
-from rfm_assets.components.execution import Published, Week, check_specs, run_weeks
+from rfm_assets.components.execution import Published, Week, check_specs, publishing_assets
 from rfm_assets.components.inputs import Inputs
 from rfm_assets.components.rendering import markdown_table, waterfall_table
-from rfm_assets.components.resources import EngineResource, StoreResource
 from rfm_assets.components.scheme_lookup import scheme_at_load, segment_names, stored_scheme
 from rfm_assets.domain.campaigns import (
     CampaignConfig,
@@ -81,25 +80,12 @@ class CampaignListComponent(CampaignConfig, RfmComponent):
         )
         checks = check_specs(self.key, CAMPAIGN_LIST, quality.LIST_RULES)
 
-        @dg.multi_asset(
-            name=table_name(self.key.path),
-            specs=[spec],
-            check_specs=checks,
-            **self.op_settings(context),
-        )
-        def _campaign_list(
-            context: dg.AssetExecutionContext, rfm_store: StoreResource, rfm_engine: EngineResource
-        ) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult]:
-            weeks = [Week(as_of, key) for key, as_of in self.as_of_dates(context)]
+        def work(
+            run: dg.AssetExecutionContext, week: Week, inputs: Inputs
+        ) -> Mapping[dg.AssetKey, Published]:
+            return self._publish(week, inputs, segments_key, suppression_keys, run.run.run_id)
 
-            def work(week: Week, inputs: Inputs) -> Mapping[dg.AssetKey, Published]:
-                return self._publish(
-                    week, inputs, segments_key, suppression_keys, context.run.run_id
-                )
-
-            yield from run_weeks(context, weeks, rfm_store, rfm_engine, work)
-
-        return dg.Definitions(assets=[_campaign_list])
+        return publishing_assets(self, context, specs=[spec], checks=checks, work=work)
 
     def _publish(
         self,
@@ -109,12 +95,12 @@ class CampaignListComponent(CampaignConfig, RfmComponent):
         suppression_keys: list[dg.AssetKey],
         run_id: str,
     ) -> Mapping[dg.AssetKey, Published]:
-        source = inputs.snapshot(segments_key, week.as_of)
-        suppression = [inputs.rows(inputs.snapshot(key, week.as_of)) for key in suppression_keys]
+        source = inputs.snapshot(segments_key, week.day)
+        suppression = [inputs.rows(inputs.snapshot(key, week.day)) for key in suppression_keys]
         names = segment_names(self.segments, stored_scheme(source), key="segments")
         result = campaign_list(
             inputs.rows(source),
-            as_of=week.as_of,
+            as_of=week.day,
             config=self.config,
             segments=names,
             suppression=suppression,
@@ -126,7 +112,7 @@ class CampaignListComponent(CampaignConfig, RfmComponent):
             inputs.engine,
             CAMPAIGN_LIST,
             table=table_name(self.key.path),
-            as_of=week.as_of,
+            as_of=week.day,
             frame=result.members,
             parts={"excluded": result.excluded},
             rules=lambda staged: _rules(staged, result, suppression),

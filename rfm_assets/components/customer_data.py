@@ -1,6 +1,6 @@
 """`CustomerDataComponent`: attributes of customers, for conditions and consent of campaigns."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any, ClassVar
@@ -11,9 +11,8 @@ from pydantic import Field, field_validator
 
 from rfm_assets.components.base import RfmComponent
 from rfm_assets.components.columns import table_schema
-from rfm_assets.components.execution import Published, Week, check_specs, run_weeks
+from rfm_assets.components.execution import Published, Week, check_specs, publishing_assets
 from rfm_assets.components.inputs import Inputs
-from rfm_assets.components.resources import EngineResource, StoreResource
 from rfm_assets.domain.config import ConfigModel
 from rfm_assets.publishing import publish
 from rfm_assets.schemas import CUSTOMER_DATA
@@ -70,23 +69,17 @@ class CustomerDataComponent(RfmComponent):
         )
         root = context.project_root
 
-        @dg.multi_asset(
-            name=table_name(self.key.path),
-            specs=[spec],
-            check_specs=check_specs(self.key, CUSTOMER_DATA, ()),
-        )
-        def _customer_data(
-            context: dg.AssetExecutionContext, rfm_store: StoreResource, rfm_engine: EngineResource
-        ) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult]:
+        def work(
+            run: dg.AssetExecutionContext, _: Week, inputs: Inputs
+        ) -> Mapping[dg.AssetKey, Published]:
             today = datetime.now(ZoneInfo(self.time_zone)).date()
+            with inputs.reading() as reading:
+                return self._publish(reading, root, today, run.run.run_id)
 
-            def work(_: Week, inputs: Inputs) -> Mapping[dg.AssetKey, Published]:
-                with inputs.reading() as reading:
-                    return self._publish(reading, root, today, context.run.run_id)
-
-            yield from run_weeks(context, [Week(None)], rfm_store, rfm_engine, work)
-
-        return dg.Definitions(assets=[_customer_data])
+        checks = check_specs(self.key, CUSTOMER_DATA, ())
+        return publishing_assets(
+            self, context, specs=[spec], checks=checks, work=work, partitioned=False
+        )
 
     def _publish(
         self, inputs: Inputs, root: Path, today: date, run_id: str

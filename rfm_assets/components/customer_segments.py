@@ -1,6 +1,6 @@
 """`CustomerSegmentationComponent`: recency, frequency, monetary, scores and segments per week."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from typing import Any, ClassVar
 
@@ -12,10 +12,9 @@ from pydantic import Field
 from rfm_assets import quality
 from rfm_assets.components.base import AssetName, RfmComponent
 from rfm_assets.components.columns import column_lineage, table_schema
-from rfm_assets.components.execution import Published, Week, check_specs, run_weeks
+from rfm_assets.components.execution import Published, Week, check_specs, publishing_assets
 from rfm_assets.components.inputs import Inputs
 from rfm_assets.components.rendering import markdown_table, score_heat_map, score_table
-from rfm_assets.components.resources import EngineResource, StoreResource
 from rfm_assets.domain.distribution import (
     Totals,
     customers_by_segment,
@@ -94,33 +93,20 @@ class CustomerSegmentationComponent(SegmentationConfig, RfmComponent):
         )
         checks = check_specs(self.key, CUSTOMER_SEGMENTS, quality.SEGMENT_RULES)
 
-        @dg.multi_asset(
-            name=table_name(self.key.path),
-            specs=[spec],
-            check_specs=checks,
-            **self.op_settings(context),
-        )
-        def _customer_segments(
-            context: dg.AssetExecutionContext, rfm_store: StoreResource, rfm_engine: EngineResource
-        ) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult]:
-            # One clock reading for all weeks of a run: the stamp tells runs apart, not weeks.
-            stamp = datetime.now(UTC).replace(tzinfo=None)
-            weeks = [Week(as_of, key) for key, as_of in self.as_of_dates(context)]
+        def work(
+            run: dg.AssetExecutionContext, week: Week, inputs: Inputs
+        ) -> Mapping[dg.AssetKey, Published]:
+            return self._publish(
+                week,
+                inputs,
+                scheme=scheme,
+                upstream=upstream,
+                customers=customers,
+                stamp=datetime.now(UTC).replace(tzinfo=None),
+                run_id=run.run.run_id,
+            )
 
-            def work(week: Week, inputs: Inputs) -> Mapping[dg.AssetKey, Published]:
-                return self._publish(
-                    week,
-                    inputs,
-                    scheme=scheme,
-                    upstream=upstream,
-                    customers=customers,
-                    stamp=stamp,
-                    run_id=context.run.run_id,
-                )
-
-            yield from run_weeks(context, weeks, rfm_store, rfm_engine, work)
-
-        return dg.Definitions(assets=[_customer_segments])
+        return publishing_assets(self, context, specs=[spec], checks=checks, work=work)
 
     def _publish(
         self,
@@ -133,17 +119,17 @@ class CustomerSegmentationComponent(SegmentationConfig, RfmComponent):
         stamp: datetime,
         run_id: str,
     ) -> Mapping[dg.AssetKey, Published]:
-        source = inputs.snapshot(upstream, week.as_of)
+        source = inputs.snapshot(upstream, week.day)
         transactions = inputs.rows(source)
-        before = inputs.before(self.key, week.as_of)
+        before = inputs.before(self.key, week.day)
         result = segment(
             transactions,
-            as_of=week.as_of,
+            as_of=week.day,
             config=self.config,
             scheme=scheme,
             previous=inputs.rows(before) if before else None,
             cut_points=self._frozen_cut_points(inputs),
-            attributes=inputs.rows(inputs.snapshot(customers, week.as_of)) if customers else None,
+            attributes=inputs.rows(inputs.snapshot(customers, week.day)) if customers else None,
             checkpoint=inputs.engine.checkpoint,
         )
         publication = publish(
@@ -151,7 +137,7 @@ class CustomerSegmentationComponent(SegmentationConfig, RfmComponent):
             inputs.engine,
             _contract(scheme, result.cut_points.scale),
             table=table_name(self.key.path),
-            as_of=week.as_of,
+            as_of=week.day,
             frame=result.table.with_columns(segmented_at=nw.lit(stamp)),
             parts={"excluded": result.excluded},
             rules=lambda staged: self._rules(
@@ -160,7 +146,7 @@ class CustomerSegmentationComponent(SegmentationConfig, RfmComponent):
                 before=inputs.rows(before) if before else None,
                 since=before.as_of if before else None,
                 whole=totals_of_transactions(
-                    transactions, as_of=week.as_of, days=self.analysis_period_days
+                    transactions, as_of=week.day, days=self.analysis_period_days
                 ),
             ),
             run_id=run_id,

@@ -12,11 +12,13 @@ from datetime import date
 import dagster as dg
 
 from rfm_assets import quality
+from rfm_assets.components.base import RfmComponent
 from rfm_assets.components.inputs import Inputs
 from rfm_assets.components.resources import EngineResource, StoreResource
 from rfm_assets.errors import ValidationFailed
 from rfm_assets.publishing import Publication
 from rfm_assets.schemas import TableContract
+from rfm_assets.store import table_name
 from rfm_assets.validation import CheckOutcome, described_checks
 
 Metadata = Mapping[str, dg.MetadataValue | str | int | float]
@@ -33,6 +35,13 @@ class Week:
     def label(self) -> str:
         return str(self.as_of) if self.as_of is not None else "all dates"
 
+    @property
+    def day(self) -> date:
+        """`as_of` of a table that has dates."""
+        if self.as_of is None:
+            raise ValueError("a table with dates needs an as_of")
+        return self.as_of
+
 
 @dataclass(frozen=True)
 class Published:
@@ -40,6 +49,43 @@ class Published:
 
     publication: Publication
     metadata: Metadata
+
+
+Work = Callable[[dg.AssetExecutionContext, Week, Inputs], Mapping[dg.AssetKey, Published]]
+"""Computes and publishes one week: the run, the week, and what may be read."""
+
+
+def publishing_assets(
+    component: RfmComponent,
+    context: dg.ComponentLoadContext,
+    *,
+    specs: Sequence[dg.AssetSpec],
+    checks: Sequence[dg.AssetCheckSpec],
+    work: Work,
+    partitioned: bool = True,
+) -> dg.Definitions:
+    """The assets of `specs`, computed by one op that publishes `work`'s tables week by week.
+
+    Without partitions (`partitioned=False`) there is one unit of work, without a date.
+    """
+
+    @dg.multi_asset(
+        name=table_name(component.key.path),
+        specs=specs,
+        check_specs=checks,
+        **component.op_settings(context, partitioned=partitioned),
+    )
+    def _publish(
+        context: dg.AssetExecutionContext, rfm_store: StoreResource, rfm_engine: EngineResource
+    ) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult]:
+        weeks = [Week(None)]
+        if partitioned:
+            weeks = [Week(as_of, key) for key, as_of in component.as_of_dates(context)]
+        yield from run_weeks(
+            context, weeks, rfm_store, rfm_engine, lambda week, inputs: work(context, week, inputs)
+        )
+
+    return dg.Definitions(assets=[_publish])
 
 
 def run_weeks(
@@ -118,8 +164,6 @@ def check_specs(
 
 def _key_of(context: dg.AssetExecutionContext, table: str) -> dg.AssetKey:
     """The asset that a refused table belongs to."""
-    from rfm_assets.store import table_name
-
     for key in context.assets_def.keys:
         if table_name(key.path) == table:
             return key

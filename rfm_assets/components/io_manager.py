@@ -14,8 +14,8 @@ import dagster as dg
 import duckdb
 import narwhals as nw
 import pandas as pd
-import polars as pl
 import pyarrow as pa
+from narwhals.dependencies import get_polars
 
 from rfm_assets.components.resources import (
     ENGINE_KEY,
@@ -36,12 +36,18 @@ from rfm_assets.store import ROWS, Snapshot, table_name
 KINDS: Mapping[type, FrameKind] = MappingProxyType(
     {
         pd.DataFrame: "pandas",
-        pl.DataFrame: "polars",
-        pl.LazyFrame: "polars_lazy",
         pa.Table: "pyarrow",
         duckdb.DuckDBPyRelation: "duckdb",
     }
 )
+
+
+def kinds() -> Mapping[type, FrameKind]:
+    """How each type of frame is called; those of polars only where somebody has imported it."""
+    polars = get_polars()
+    if polars is None:
+        return KINDS
+    return {**KINDS, polars.DataFrame: "polars", polars.LazyFrame: "polars_lazy"}
 
 
 class StoreIOManager(dg.IOManager):
@@ -135,7 +141,7 @@ class StoreIOManager(dg.IOManager):
         if kind is nw.LazyFrame:
             return read_snapshots(self.engine.yield_engine(), snapshots, part=part, columns=columns)
         eager = kind is nw.DataFrame
-        frame_kind = "pyarrow" if eager else KINDS.get(kind, "pandas")
+        frame_kind = "pyarrow" if eager else kinds().get(kind, "pandas")
         frame = hand_out(
             lambda engine: read_snapshots(engine, snapshots, part=part, columns=columns),
             frame_kind,
@@ -144,7 +150,7 @@ class StoreIOManager(dg.IOManager):
 
     @staticmethod
     def _require_known(kind: Any, table: str) -> None:
-        if kind not in {Any, nw.LazyFrame, nw.DataFrame, *KINDS}:
+        if kind not in {Any, nw.LazyFrame, nw.DataFrame, *kinds()}:
             raise UnsupportedAnnotation(annotation=kind, table=table)
 
 

@@ -1,6 +1,6 @@
 """`SegmentMovementComponent`: who moved between segments since the snapshot before."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import dagster as dg
@@ -9,10 +9,9 @@ from pydantic import Field
 from rfm_assets import quality
 from rfm_assets.components.base import AssetName, RfmComponent
 from rfm_assets.components.columns import column_lineage, table_schema
-from rfm_assets.components.execution import Published, Week, check_specs, run_weeks
+from rfm_assets.components.execution import Published, Week, check_specs, publishing_assets
 from rfm_assets.components.inputs import Inputs
 from rfm_assets.components.rendering import markdown_table, movement_matrix
-from rfm_assets.components.resources import EngineResource, StoreResource
 from rfm_assets.components.scheme_lookup import stored_scheme
 from rfm_assets.domain.distribution import customers_by_segment
 from rfm_assets.domain.history import LEFT, NEW, movement
@@ -62,35 +61,24 @@ class SegmentMovementComponent(RfmComponent):
         )
         checks = check_specs(self.key, SEGMENT_MOVEMENT, quality.MOVEMENT_RULES)
 
-        @dg.multi_asset(
-            name=table_name(self.key.path),
-            specs=[spec],
-            check_specs=checks,
-            **self.op_settings(context),
-        )
-        def _segment_movement(
-            context: dg.AssetExecutionContext, rfm_store: StoreResource, rfm_engine: EngineResource
-        ) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult]:
-            weeks = [Week(as_of, key) for key, as_of in self.as_of_dates(context)]
+        def work(
+            run: dg.AssetExecutionContext, week: Week, inputs: Inputs
+        ) -> Mapping[dg.AssetKey, Published]:
+            return self._publish(week, inputs, upstream, run.run.run_id)
 
-            def work(week: Week, inputs: Inputs) -> Mapping[dg.AssetKey, Published]:
-                return self._publish(week, inputs, upstream, context.run.run_id)
-
-            yield from run_weeks(context, weeks, rfm_store, rfm_engine, work)
-
-        return dg.Definitions(assets=[_segment_movement])
+        return publishing_assets(self, context, specs=[spec], checks=checks, work=work)
 
     def _publish(
         self, week: Week, inputs: Inputs, upstream: dg.AssetKey, run_id: str
     ) -> Mapping[dg.AssetKey, Published]:
-        now = inputs.snapshot(upstream, week.as_of)
-        before = inputs.before(upstream, week.as_of)
+        now = inputs.snapshot(upstream, week.day)
+        before = inputs.before(upstream, week.day)
         current, previous = inputs.rows(now), inputs.rows(before) if before else None
         moves = inputs.engine.checkpoint(
             movement(
                 current,
                 previous,
-                as_of=week.as_of,
+                as_of=week.day,
                 previous_as_of=before.as_of if before else None,
             )
         )
@@ -120,7 +108,7 @@ class SegmentMovementComponent(RfmComponent):
             inputs.engine,
             SEGMENT_MOVEMENT,
             table=table_name(self.key.path),
-            as_of=week.as_of,
+            as_of=week.day,
             frame=moves,
             rules=rules,
             run_id=run_id,

@@ -1,6 +1,6 @@
 """`SegmentSummaryComponent`: size, value and means of each segment, week by week."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import dagster as dg
@@ -9,10 +9,9 @@ from pydantic import Field
 from rfm_assets import quality
 from rfm_assets.components.base import AssetName, RfmComponent
 from rfm_assets.components.columns import column_lineage, table_schema
-from rfm_assets.components.execution import Published, Week, check_specs, run_weeks
+from rfm_assets.components.execution import Published, Week, check_specs, publishing_assets
 from rfm_assets.components.inputs import Inputs
 from rfm_assets.components.rendering import markdown_table
-from rfm_assets.components.resources import EngineResource, StoreResource
 from rfm_assets.components.scheme_lookup import scheme_at_load, stored_scheme
 from rfm_assets.domain.summaries import SummaryConfig, segment_summary, tiers_by_name
 from rfm_assets.engine import collect_rows
@@ -70,29 +69,18 @@ class SegmentSummaryComponent(SummaryConfig, RfmComponent):
         )
         checks = check_specs(self.key, SEGMENT_SUMMARY, quality.SUMMARY_RULES)
 
-        @dg.multi_asset(
-            name=table_name(self.key.path),
-            specs=[spec],
-            check_specs=checks,
-            **self.op_settings(context),
-        )
-        def _segment_summary(
-            context: dg.AssetExecutionContext, rfm_store: StoreResource, rfm_engine: EngineResource
-        ) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult]:
-            weeks = [Week(as_of, key) for key, as_of in self.as_of_dates(context)]
+        def work(
+            run: dg.AssetExecutionContext, week: Week, inputs: Inputs
+        ) -> Mapping[dg.AssetKey, Published]:
+            return self._publish(week, inputs, upstream, run.run.run_id)
 
-            def work(week: Week, inputs: Inputs) -> Mapping[dg.AssetKey, Published]:
-                return self._publish(week, inputs, upstream, context.run.run_id)
-
-            yield from run_weeks(context, weeks, rfm_store, rfm_engine, work)
-
-        return dg.Definitions(assets=[_segment_summary])
+        return publishing_assets(self, context, specs=[spec], checks=checks, work=work)
 
     def _publish(
         self, week: Week, inputs: Inputs, upstream: dg.AssetKey, run_id: str
     ) -> Mapping[dg.AssetKey, Published]:
-        now = inputs.snapshot(upstream, week.as_of)
-        before = inputs.before(upstream, week.as_of)
+        now = inputs.snapshot(upstream, week.day)
+        before = inputs.before(upstream, week.day)
         scheme = stored_scheme(now)
         if scheme is None:
             raise InvalidConfig(
@@ -106,7 +94,7 @@ class SegmentSummaryComponent(SummaryConfig, RfmComponent):
             inputs.rows(before) if before else None,
             scheme=scheme,
             config=self.config,
-            as_of=week.as_of,
+            as_of=week.day,
             benchmark=benchmarks()[self.industry] if self.industry else None,
         )
         publication = publish(
@@ -114,7 +102,7 @@ class SegmentSummaryComponent(SummaryConfig, RfmComponent):
             inputs.engine,
             SEGMENT_SUMMARY,
             table=table_name(self.key.path),
-            as_of=week.as_of,
+            as_of=week.day,
             frame=summary,
             rules=lambda staged: [
                 quality.reconciles(

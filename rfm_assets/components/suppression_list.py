@@ -1,6 +1,6 @@
 """`SuppressionListComponent`: who must not be contacted, from segments and from a file."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,10 +13,9 @@ from pydantic import Field, model_validator
 from rfm_assets import quality
 from rfm_assets.components.base import AssetName, RfmComponent
 from rfm_assets.components.columns import column_lineage, table_schema
-from rfm_assets.components.execution import Published, Week, check_specs, run_weeks
+from rfm_assets.components.execution import Published, Week, check_specs, publishing_assets
 from rfm_assets.components.inputs import Inputs
 from rfm_assets.components.rendering import markdown_table
-from rfm_assets.components.resources import EngineResource, StoreResource
 from rfm_assets.components.scheme_lookup import scheme_at_load, segment_names, stored_scheme
 from rfm_assets.domain.campaigns import (
     SUPPRESSION_REASONS,
@@ -116,28 +115,17 @@ class SuppressionListComponent(SuppressionConfig, RfmComponent):
         checks = check_specs(self.key, CONTRACT, quality.SUPPRESSION_RULES)
         root = context.project_root
 
-        @dg.multi_asset(
-            name=table_name(self.key.path),
-            specs=[spec],
-            check_specs=checks,
-            **self.op_settings(context),
-        )
-        def _suppression_list(
-            context: dg.AssetExecutionContext, rfm_store: StoreResource, rfm_engine: EngineResource
-        ) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult]:
-            weeks = [Week(as_of, key) for key, as_of in self.as_of_dates(context)]
+        def work(
+            run: dg.AssetExecutionContext, week: Week, inputs: Inputs
+        ) -> Mapping[dg.AssetKey, Published]:
+            return self._publish(week, inputs, upstream, root, run.run.run_id)
 
-            def work(week: Week, inputs: Inputs) -> Mapping[dg.AssetKey, Published]:
-                return self._publish(week, inputs, upstream, root, context.run.run_id)
-
-            yield from run_weeks(context, weeks, rfm_store, rfm_engine, work)
-
-        return dg.Definitions(assets=[_suppression_list])
+        return publishing_assets(self, context, specs=[spec], checks=checks, work=work)
 
     def _publish(
         self, week: Week, inputs: Inputs, upstream: dg.AssetKey, root: Path, run_id: str
     ) -> Mapping[dg.AssetKey, Published]:
-        snapshot = inputs.snapshot(upstream, week.as_of) if self.segments else None
+        snapshot = inputs.snapshot(upstream, week.day) if self.segments else None
         names = (
             segment_names(self.segments, stored_scheme(snapshot), key="segments")
             if snapshot
@@ -146,7 +134,7 @@ class SuppressionListComponent(SuppressionConfig, RfmComponent):
         entries = self._read_entries(inputs, root)
         table = inputs.engine.checkpoint(
             suppression_list(
-                as_of=week.as_of,
+                as_of=week.day,
                 customers=inputs.rows(snapshot) if snapshot else None,
                 segments=names,
                 entries=entries.table if entries else None,
@@ -159,7 +147,7 @@ class SuppressionListComponent(SuppressionConfig, RfmComponent):
             inputs.engine,
             CONTRACT,
             table=table_name(self.key.path),
-            as_of=week.as_of,
+            as_of=week.day,
             frame=table,
             rules=[
                 quality.entries_readable(

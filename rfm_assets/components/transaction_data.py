@@ -1,6 +1,6 @@
 """`TransactionDataComponent`: a source of orders, cleaned; what cannot be used is set aside."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any, ClassVar
@@ -12,10 +12,9 @@ from pydantic import Field
 from rfm_assets import quality
 from rfm_assets.components.base import RfmComponent
 from rfm_assets.components.columns import table_schema
-from rfm_assets.components.execution import Published, Week, check_specs, run_weeks
+from rfm_assets.components.execution import Published, Week, check_specs, publishing_assets
 from rfm_assets.components.inputs import Inputs
 from rfm_assets.components.rendering import markdown_table
-from rfm_assets.components.resources import EngineResource, StoreResource
 from rfm_assets.domain.distribution import newest_day
 from rfm_assets.domain.rfm import day_number
 from rfm_assets.domain.row_policy import TransactionPolicy
@@ -96,20 +95,17 @@ class TransactionDataComponent(RfmComponent):
         ]
         root = context.project_root
 
-        @dg.multi_asset(name=table_name(self.key.path), specs=[rejects, main], check_specs=checks)
-        def _transaction_data(
-            context: dg.AssetExecutionContext, rfm_store: StoreResource, rfm_engine: EngineResource
-        ) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult]:
-            # The only place where a date depends on the clock: what lies in the future now.
+        def work(
+            run: dg.AssetExecutionContext, _: Week, inputs: Inputs
+        ) -> Mapping[dg.AssetKey, Published]:
+            # The only place where a row depends on the clock: what lies in the future now.
             now = datetime.now(ZoneInfo(self.time_zone))
+            with inputs.reading() as reading:
+                return self._publish(reading, root, now, rejects_key, run)
 
-            def work(_: Week, inputs: Inputs) -> Mapping[dg.AssetKey, Published]:
-                with inputs.reading() as reading:
-                    return self._publish(reading, root, now, rejects_key, context)
-
-            yield from run_weeks(context, [Week(None)], rfm_store, rfm_engine, work)
-
-        return dg.Definitions(assets=[_transaction_data])
+        return publishing_assets(
+            self, context, specs=[rejects, main], checks=checks, work=work, partitioned=False
+        )
 
     def _publish(
         self,
