@@ -10,9 +10,12 @@ from typing import Any, TypeVar
 
 import duckdb
 import narwhals as nw
-import pandas as pd
-import polars as pl
 import pyarrow as pa
+from narwhals.dependencies import (
+    is_pandas_dataframe,
+    is_polars_dataframe,
+    is_polars_lazyframe,
+)
 from pydantic import ValidationError
 
 from rfm_assets.domain.frames import Table
@@ -27,7 +30,6 @@ from rfm_assets.errors import (
     did_you_mean,
 )
 from rfm_assets.library import load_scheme
-from rfm_assets.loading import to_pandas
 
 FrameT = TypeVar("FrameT")
 
@@ -180,12 +182,15 @@ def _refuse_values(table: Table) -> None:
 def _like(given: object, result: pa.Table) -> Any:
     if isinstance(given, nw.DataFrame | nw.LazyFrame):
         return nw.from_native(_like(given.to_native(), result))
-    if isinstance(given, pd.DataFrame):
+    if is_pandas_dataframe(given):
+        from rfm_assets.loading import to_pandas
+
         return to_pandas(result)
-    if isinstance(given, pl.DataFrame):
-        return pl.DataFrame(result)
-    if isinstance(given, pl.LazyFrame):
-        return pl.LazyFrame(result)
+    if is_polars_dataframe(given) or is_polars_lazyframe(given):
+        import polars as pl
+
+        frame = pl.DataFrame(result)
+        return frame if is_polars_dataframe(given) else frame.lazy()
     if isinstance(given, duckdb.DuckDBPyRelation):
         return duckdb.from_arrow(result)
     return result

@@ -12,19 +12,24 @@ from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Protocol, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, TypeAlias
 
 import duckdb
 import narwhals as nw
-import pandas as pd
-import polars as pl
 import pyarrow as pa
-import pyarrow.dataset as pads
 import pyarrow.parquet as pq
+from narwhals.dependencies import (
+    is_pandas_dataframe,
+    is_polars_dataframe,
+    is_polars_lazyframe,
+)
 from upath import UPath
 
 from rfm_assets.domain.frames import Table
 from rfm_assets.errors import InvalidConfig, UnsupportedFrame
+
+if TYPE_CHECKING:  # a deployment on DuckDB never loads polars: a tenth of a second, 23 MB
+    import polars as pl
 
 EngineName: TypeAlias = Literal["duckdb", "polars"]
 """The engines that a deployment can choose."""
@@ -238,8 +243,12 @@ class PolarsEngine:
     name = "polars"
 
     def scan_parquet(self, paths: Sequence[AnyPath]) -> Table:
+        import polars as pl
+
         first = paths[0]
         if isinstance(first, UPath) and first.protocol not in {"", "file"}:
+            import pyarrow.dataset as pads
+
             files = pads.dataset(
                 [path.path for path in paths if isinstance(path, UPath)], filesystem=first.fs
             )
@@ -249,11 +258,13 @@ class PolarsEngine:
         )
 
     def from_arrow(self, table: pa.Table) -> Table:
+        import polars as pl
+
         return nw.from_native(pl.from_arrow(table).lazy())
 
     def from_native(self, frame: object) -> Table:
         table = _as_table(frame)
-        if isinstance(table.to_native(), pl.LazyFrame):
+        if is_polars_lazyframe(table.to_native()):
             return table
         return self.from_arrow(to_arrow(table))
 
@@ -272,6 +283,8 @@ class PolarsEngine:
         return _rows_in(target)
 
     def day_number(self, table: Table, column: str) -> Table:
+        import polars as pl
+
         others = _beside_day(table, column)
         day = pl.col(column).cast(pl.Date).cast(pl.Int32).alias("day")
         return nw.from_native(self._frame(table).select(*others, day))
@@ -293,9 +306,11 @@ class PolarsEngine:
     ) -> None:
         self.close()
 
-    def _frame(self, table: Table) -> pl.LazyFrame:
+    def _frame(self, table: Table) -> "pl.LazyFrame":
         native = table.to_native()
-        return native if isinstance(native, pl.LazyFrame) else pl.from_arrow(to_arrow(table)).lazy()
+        return (
+            native if is_polars_lazyframe(native) else self.from_arrow(to_arrow(table)).to_native()
+        )
 
 
 def _beside_day(table: Table, column: str) -> list[str]:
@@ -319,7 +334,8 @@ def _rows_in(path: AnyPath) -> int:
 
 def _as_table(frame: object) -> Table:
     """Any native or narwhals frame as a lazy table on its own engine."""
-    if isinstance(frame, pd.DataFrame):
+    frame = nw.to_native(frame, pass_through=True)
+    if is_pandas_dataframe(frame):
         # An unnamed index is only row numbers; a named one is data.
         named = any(name is not None for name in frame.index.names)
         frame = pa.Table.from_pandas(
@@ -363,6 +379,6 @@ def engine_for_native(frame: object) -> Engine:
     """
     if isinstance(frame, nw.DataFrame | nw.LazyFrame):
         frame = frame.to_native()
-    if isinstance(frame, pl.DataFrame | pl.LazyFrame):
+    if is_polars_dataframe(frame) or is_polars_lazyframe(frame):
         return PolarsEngine()
     return DuckDBEngine(keep_order=True)

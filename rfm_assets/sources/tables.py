@@ -12,8 +12,6 @@ from datetime import date
 from pathlib import Path
 
 import duckdb
-import fastexcel
-import polars as pl
 import pyarrow as pa
 from duckdb import ColumnExpression as Column
 from duckdb import ConstantExpression as Constant
@@ -94,6 +92,9 @@ def excel(
         SourceEmpty, SourceTruncated, SourceUnreadable: The file is no whole workbook, or has no
             such sheet.
     """
+    import fastexcel
+    import polars as pl
+
     if file.size == 0:
         raise SourceEmpty(source=file.name, reason="the file has 0 bytes")
     if file.head(2) == b"PK" and not zipfile.is_zipfile(file.path):
