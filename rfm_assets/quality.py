@@ -14,7 +14,13 @@ from rfm_assets.errors import InvalidConfig
 from rfm_assets.validation import SAMPLE_ROWS, CheckOutcome
 
 TRANSACTION_RULES = ("rows_reconcile", "reject_rate", "volume", "freshness")
-SEGMENT_RULES = ("customers_reconcile", "money_reconciles", "largest_segment", "drift")
+SEGMENT_RULES = (
+    "customers_reconcile",
+    "money_reconciles",
+    "largest_segment",
+    "drift",
+    "reference_drift",
+)
 MOVEMENT_RULES = ("customers_reconcile",)
 SUMMARY_RULES = ("customers_reconcile",)
 SUPPRESSION_RULES = ("entries_readable",)
@@ -30,6 +36,7 @@ DESCRIPTIONS: Mapping[str, str] = {
     "largest_segment": "Warns when one segment holds most of the customers.",
     "drift": "Blocks past a declared shift of the distribution since the last snapshot; warns "
     "before.",
+    "reference_drift": "Blocks and warns likewise against a declared reference snapshot.",
     "entries_readable": "Blocks. Every line of the suppression entries could be read.",
     "no_suppressed_customer": "Blocks. Nobody on the list is on a suppression list.",
     "stages_reconcile": "Blocks. Audience = deliverable customers + customers excluded.",
@@ -96,6 +103,12 @@ class SegmentChecks(ConfigModel):
         description=(
             "Population stability index against the last snapshot above which nothing is published."
         ),
+    )
+
+    reference: date | None = Field(
+        default=None,
+        description="Date of a snapshot that every later one is compared with as well; the same "
+        "limits hold.",
     )
 
     @model_validator(mode="after")
@@ -181,8 +194,37 @@ def drift(*, index: float | None, since: date | None, checks: SegmentChecks) -> 
 
     `index` is None where there is no snapshot to compare with.
     """
+    return _shift("drift", index=index, since=since, checks=checks)
+
+
+def reference_drift(*, index: float | None, as_of: date, checks: SegmentChecks) -> CheckOutcome:
+    """The same against `checks.reference`; a reference that was never stored warns.
+
+    `index` is None where there is no such snapshot. Snapshots up to the reference pass.
+    """
+    outcome = _shift("reference_drift", index=index, since=checks.reference, checks=checks)
+    if checks.reference is None:
+        return outcome.model_copy(update={"observed": "no reference declared"})
+    if as_of <= checks.reference:
+        return outcome.model_copy(
+            update={"passed": True, "blocking": False, "observed": "not later than the reference"}
+        )
+    if index is not None:
+        return outcome
+    return outcome.model_copy(
+        update={
+            "passed": False,
+            "observed": f"no snapshot of the reference {checks.reference}",
+            "next_step": "Materialise that week, or declare another `checks.reference`.",
+        }
+    )
+
+
+def _shift(
+    name: str, *, index: float | None, since: date | None, checks: SegmentChecks
+) -> CheckOutcome:
     return CheckOutcome(
-        name="drift",
+        name=name,
         passed=index is None or index <= checks.warn_drift,
         blocking=index is not None and index > checks.block_drift,
         observed="no snapshot before"

@@ -169,3 +169,25 @@ def test_every_rule_of_a_table_is_described() -> None:
         *quality.LIST_RULES,
     }
     assert rules == set(quality.DESCRIPTIONS)
+
+
+LATER = date(2026, 2, 2)
+
+
+def test_a_reference_is_compared_by_the_same_limits() -> None:
+    reference = date(2026, 1, 5)
+    checks = SegmentChecks(reference=reference, warn_drift=0.1, block_drift=0.3)
+    quiet = quality.reference_drift(index=0.05, as_of=LATER, checks=checks)
+    loud = quality.reference_drift(index=0.31, as_of=LATER, checks=checks)
+    assert (quiet.passed, quiet.blocking) == (True, False)
+    assert (loud.passed, loud.blocking) == (False, True)
+    assert loud.observed == "population stability index 0.310 since 2026-01-05"
+
+
+def test_a_reference_that_was_never_stored_warns_and_none_declared_passes() -> None:
+    declared = SegmentChecks(reference=date(2026, 1, 5))
+    missing = quality.reference_drift(index=None, as_of=LATER, checks=declared)
+    assert (missing.passed, missing.blocking) == (False, False)
+    assert missing.observed == "no snapshot of the reference 2026-01-05"
+    assert quality.reference_drift(index=None, as_of=LATER, checks=SegmentChecks()).passed
+    assert quality.reference_drift(index=None, as_of=date(2026, 1, 5), checks=declared).passed

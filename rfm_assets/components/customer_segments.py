@@ -145,6 +145,8 @@ class CustomerSegmentationComponent(SegmentationConfig, RfmComponent):
                 result,
                 before=inputs.rows(before) if before else None,
                 since=before.as_of if before else None,
+                reference=self._reference(inputs),
+                as_of=week.day,
                 whole=totals_of_transactions(
                     transactions, as_of=week.day, days=self.analysis_period_days
                 ),
@@ -169,6 +171,16 @@ class CustomerSegmentationComponent(SegmentationConfig, RfmComponent):
             return None  # `segment` says what is missing and how to get it
         return CutPoints.model_validate(snapshot.manifest.cut_points)
 
+    def _reference(self, inputs: Inputs) -> dict[str, int] | None:
+        """Customers by segment of the snapshot that every later one is compared with."""
+        if self.checks.reference is None:
+            return None
+        try:
+            snapshot = inputs.snapshot(self.key, self.checks.reference)
+        except SnapshotMissing:
+            return None
+        return customers_by_segment(inputs.rows(snapshot))
+
     def _rules(
         self,
         staged: Staged,
@@ -176,6 +188,8 @@ class CustomerSegmentationComponent(SegmentationConfig, RfmComponent):
         *,
         before: Table | None,
         since: date | None,
+        reference: dict[str, int] | None,
+        as_of: date,
         whole: Totals,
     ) -> list[CheckOutcome]:
         now = customers_by_segment(staged.rows)
@@ -185,6 +199,11 @@ class CustomerSegmentationComponent(SegmentationConfig, RfmComponent):
             *_totals_reconcile(staged, result, whole),
             quality.largest_segment(customers=now, checks=self.checks),
             quality.drift(index=index, since=since, checks=self.checks),
+            quality.reference_drift(
+                index=None if reference is None else population_stability_index(reference, now),
+                as_of=as_of,
+                checks=self.checks,
+            ),
         ]
 
     def _shown(

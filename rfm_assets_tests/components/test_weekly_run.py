@@ -429,3 +429,15 @@ def test_a_scheme_with_a_gap_is_refused_at_load_with_the_cell(shop: Shop) -> Non
     )
     problems = shop.project.problems()
     assert any("25 of 125 cells" in p.message and "1-1-1" in p.message for p in problems), problems
+
+
+def test_drift_is_also_measured_against_a_declared_reference(shop: Shop) -> None:
+    path = shop.project.defs / "customer_segments" / "defs.yaml"
+    text = path.read_text().replace(
+        "warn_drift: 100", f"reference: {AS_OF[FIRST]}, warn_drift: 100"
+    )
+    shop.project.write("customer_segments", text)
+    result = shop.run(FIRST, SECOND)
+    assert result.success, failure(result)
+    seen = {e.check_name: e for e in result.get_asset_check_evaluations()}
+    assert "since 2026-02-23" in (seen["reference_drift"].description or "")
