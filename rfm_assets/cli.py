@@ -91,6 +91,25 @@ def demo(
     )
 
 
+@app.command()
+def show(
+    project: Annotated[
+        Path, typer.Option(help="Folder of the deployment: the one with its dg.toml or pyproject.")
+    ] = Path(),
+) -> None:
+    """Show the newest segments, movement and lists of a project."""
+    _enter(project)
+    with out.status("Loading the definitions …"):
+        from rfm_assets.definitions import load_project
+
+        definitions = load_project(Path.cwd())
+    store = (definitions.resources or {})["rfm_store"].get_store()
+    if not store.tables():
+        out.print(f"Nothing is stored below {store.root} yet. Run the weekly job, or `rfm demo`.")
+        raise typer.Exit(1)
+    _show_latest(store)
+
+
 def _enter(project: Path) -> None:
     """Run from the project's folder, as Dagster's own commands do.
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import dagster as dg
 
-from rfm_assets.components.checking import every_problem
+from rfm_assets.components.checking import every_problem, require_upstreams
 
 
 @dg.definitions
@@ -28,4 +28,5 @@ def load_project(project: Path) -> dg.Definitions:
     """
     with every_problem(project):
         loaded = dg.load_from_defs_folder(path_within_project=project)
+    require_upstreams(project, loaded)
     return dg.Definitions.merge(loaded, dg.Definitions(executor=dg.in_process_executor))

@@ -5,6 +5,7 @@ numbers are computed is the domain's business; constraints of single columns are
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date
 
 from pydantic import Field, model_validator
@@ -105,6 +106,12 @@ class SegmentChecks(ConfigModel):
         ),
     )
 
+    drift_min_customers: int = Field(
+        default=100,
+        ge=0,
+        description="Customers below which drift is told but never fails: of a few customers, "
+        "one who moves is a large share.",
+    )
     reference: date | None = Field(
         default=None,
         description="Date of a snapshot that every later one is compared with as well; the same "
@@ -189,27 +196,46 @@ def largest_segment(*, customers: Mapping[str, int], checks: SegmentChecks) -> C
     )
 
 
-def drift(*, index: float | None, since: date | None, checks: SegmentChecks) -> CheckOutcome:
-    """The population stability index against the snapshot of `since`; warns, then blocks.
+@dataclass(frozen=True)
+class Shift:
+    """How far a distribution over segments moved since a snapshot.
 
-    `index` is None where there is no snapshot to compare with.
+    `index` is the population stability index; `largest` are segments with their share of customers
+    before and now (0..1); `customers` is the smaller of both snapshots' sizes.
     """
-    return _shift("drift", index=index, since=since, checks=checks)
+
+    index: float
+    since: date
+    customers: int
+    largest: Sequence[tuple[str, float, float]]
+
+    @property
+    def words(self) -> str:
+        """The shift in one line."""
+        moved = ", ".join(f"{name} {old:.1%} to {new:.1%}" for name, old, new in self.largest)
+        return f"population stability index {self.index:.3f} since {self.since}" + (
+            f" ({moved})" if moved else ""
+        )
 
 
-def reference_drift(*, index: float | None, as_of: date, checks: SegmentChecks) -> CheckOutcome:
+def drift(shift: Shift | None, *, checks: SegmentChecks) -> CheckOutcome:
+    """The shift since the snapshot before, None where there is none; warns, then blocks."""
+    return _drift("drift", shift, checks)
+
+
+def reference_drift(shift: Shift | None, *, as_of: date, checks: SegmentChecks) -> CheckOutcome:
     """The same against `checks.reference`; a reference that was never stored warns.
 
-    `index` is None where there is no such snapshot. Snapshots up to the reference pass.
+    `shift` is None where there is no such snapshot. Snapshots up to the reference pass.
     """
-    outcome = _shift("reference_drift", index=index, since=checks.reference, checks=checks)
+    outcome = _drift("reference_drift", shift, checks)
     if checks.reference is None:
         return outcome.model_copy(update={"observed": "no reference declared"})
     if as_of <= checks.reference:
         return outcome.model_copy(
             update={"passed": True, "blocking": False, "observed": "not later than the reference"}
         )
-    if index is not None:
+    if shift is not None:
         return outcome
     return outcome.model_copy(
         update={
@@ -220,19 +246,16 @@ def reference_drift(*, index: float | None, as_of: date, checks: SegmentChecks) 
     )
 
 
-def _shift(
-    name: str, *, index: float | None, since: date | None, checks: SegmentChecks
-) -> CheckOutcome:
+def _drift(name: str, shift: Shift | None, checks: SegmentChecks) -> CheckOutcome:
+    judged = shift is not None and shift.customers >= checks.drift_min_customers
     return CheckOutcome(
         name=name,
-        passed=index is None or index <= checks.warn_drift,
-        blocking=index is not None and index > checks.block_drift,
-        observed="no snapshot before"
-        if index is None
-        else f"population stability index {index:.3f} since {since}",
+        passed=shift is None or not judged or shift.index <= checks.warn_drift,
+        blocking=shift is not None and judged and shift.index > checks.block_drift,
+        observed="no snapshot before" if shift is None else shift.words,
         expected=f"at most {checks.warn_drift:g}; past {checks.block_drift:g} nothing is published",
-        next_step="Look at segment_movement for who moved. If the source or the configuration "
-        "changed on purpose, raise `checks.block_drift` for one run.",
+        next_step="Look whether the source or the configuration changed. If the shift is meant, "
+        "raise `checks.block_drift` for one run.",
     )
 
 

@@ -110,8 +110,32 @@ def test_largest_segment_warns_above_80_per_cent(
     [(None, "passes"), (0.1, "passes"), (0.11, "warns"), (1.0, "warns"), (1.01, "blocks")],
 )
 def test_drift_warns_and_then_blocks(index: float | None, expected: str) -> None:
-    outcome = quality.drift(index=index, since=date(2026, 1, 5), checks=SegmentChecks())
-    assert verdict(outcome) == expected
+    shift = None if index is None else shifted(index)
+    assert verdict(quality.drift(shift, checks=SegmentChecks())) == expected
+
+
+def test_drift_names_the_largest_shifts() -> None:
+    outcome = quality.drift(shifted(0.31), checks=SegmentChecks())
+    assert outcome.observed == (
+        "population stability index 0.310 since 2026-01-05 (Lost 5.0% to 12.5%)"
+    )
+
+
+def test_of_a_few_customers_drift_is_told_but_never_fails() -> None:
+    few = shifted(5.0, customers=99)
+    assert verdict(quality.drift(few, checks=SegmentChecks())) == "passes"
+    assert "index 5.000" in quality.drift(few, checks=SegmentChecks()).observed
+    strict = SegmentChecks(drift_min_customers=0)
+    assert verdict(quality.drift(few, checks=strict)) == "blocks"
+
+
+def shifted(index: float, *, customers: int = 1_000) -> quality.Shift:
+    return quality.Shift(
+        index=index,
+        since=date(2026, 1, 5),
+        customers=customers,
+        largest=[("Lost", 0.05, 0.125)],
+    )
 
 
 def test_parts_must_add_up_exactly() -> None:
@@ -175,19 +199,17 @@ LATER = date(2026, 2, 2)
 
 
 def test_a_reference_is_compared_by_the_same_limits() -> None:
-    reference = date(2026, 1, 5)
-    checks = SegmentChecks(reference=reference, warn_drift=0.1, block_drift=0.3)
-    quiet = quality.reference_drift(index=0.05, as_of=LATER, checks=checks)
-    loud = quality.reference_drift(index=0.31, as_of=LATER, checks=checks)
-    assert (quiet.passed, quiet.blocking) == (True, False)
-    assert (loud.passed, loud.blocking) == (False, True)
-    assert loud.observed == "population stability index 0.310 since 2026-01-05"
+    checks = SegmentChecks(reference=date(2026, 1, 5), warn_drift=0.1, block_drift=0.3)
+    assert verdict(quality.reference_drift(shifted(0.05), as_of=LATER, checks=checks)) == "passes"
+    loud = quality.reference_drift(shifted(0.31), as_of=LATER, checks=checks)
+    assert verdict(loud) == "blocks"
+    assert "since 2026-01-05" in loud.observed
 
 
 def test_a_reference_that_was_never_stored_warns_and_none_declared_passes() -> None:
     declared = SegmentChecks(reference=date(2026, 1, 5))
-    missing = quality.reference_drift(index=None, as_of=LATER, checks=declared)
-    assert (missing.passed, missing.blocking) == (False, False)
+    missing = quality.reference_drift(None, as_of=LATER, checks=declared)
+    assert verdict(missing) == "warns"
     assert missing.observed == "no snapshot of the reference 2026-01-05"
-    assert quality.reference_drift(index=None, as_of=LATER, checks=SegmentChecks()).passed
-    assert quality.reference_drift(index=None, as_of=date(2026, 1, 5), checks=declared).passed
+    assert quality.reference_drift(None, as_of=LATER, checks=SegmentChecks()).passed
+    assert quality.reference_drift(None, as_of=date(2026, 1, 5), checks=declared).passed

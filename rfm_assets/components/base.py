@@ -6,7 +6,7 @@ in the component, but in `domain/`.
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date
 from typing import Annotated, Any, Self, TypeAlias
 
@@ -189,6 +189,18 @@ class RfmComponent(StrictComponent):
         *prefix, name = self.key.path
         return dg.AssetKey([*prefix, f"{name}_{suffix}"])
 
+    def upstream_names(self) -> Iterator[tuple[tuple[str | int, ...], str]]:
+        """Each upstream that the YAML or a default names, with the path of its key."""
+        for field in type(self).model_fields:
+            value = getattr(self, field)
+            if field.endswith("_asset_key") and value is not None:
+                yield (field,), value
+            elif field.endswith("_asset_keys"):
+                for position, name in enumerate(value):
+                    yield (field, position), name
+        for position, name in enumerate(self.asset.deps):
+            yield ("asset", "deps", position), name
+
     def weekly(self, context: dg.ComponentLoadContext) -> WeeklyRefreshComponent | None:
         """The weekly refresh that this component's asset belongs to, if the project has one."""
         known = {
@@ -250,7 +262,8 @@ class RfmComponent(StrictComponent):
         """
         weekly = self.weekly(context)
         if not partitioned:
-            return {}
+            # Without one, Dagster refuses a range of weeks for a job that has this asset.
+            return {"backfill_policy": dg.BackfillPolicy.single_run()}
         if weekly is not None:
             return {"backfill_policy": weekly.backfill_policy}
         as_of = dg.Field(str, description="Date the table describes, such as 2025-01-06")

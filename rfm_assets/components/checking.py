@@ -4,7 +4,7 @@ Dagster stops at the first component that does not load, `dg check yaml` sees on
 component type. What makes a value wrong does not belong here (`strict_yaml.py`).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from inspect import isabstract
@@ -17,6 +17,7 @@ from dagster.components.core.component_tree import ComponentTree
 from dagster_shared.yaml_utils import parse_yamls_with_source_position
 from dagster_shared.yaml_utils.source_position import ValueAndSourcePositionTree
 
+from rfm_assets.components.base import RfmComponent
 from rfm_assets.components.strict_yaml import StrictComponent
 from rfm_assets.components.yaml_problems import line_at
 from rfm_assets.errors import InvalidProject, InvalidYaml, YamlProblem, did_you_mean
@@ -53,6 +54,48 @@ def invalid_files(project: Path) -> list[InvalidYaml]:
                     raise
                 if str(invalid) not in map(str, found):
                     found.append(invalid)
+    return found
+
+
+def require_upstreams(project: Path, definitions: dg.Definitions) -> None:
+    """Raise if a component reads a table that no asset of the project stands for.
+
+    An asset of another project is known once it is declared here as a `dg.AssetSpec`.
+
+    Raises:
+        InvalidProject: With the file and line of each such key.
+    """
+    tree = ComponentTree.for_project(project)
+    components = tree.get_all_components(of_type=RfmComponent)
+    if missing := _without_upstream(components, definitions):
+        raise InvalidProject(invalid=missing)
+
+
+def _without_upstream(
+    components: Sequence[RfmComponent], definitions: dg.Definitions
+) -> list[InvalidYaml]:
+    # Dagster makes a stub of every upstream that nobody defines.
+    known = {
+        spec.key
+        for spec in definitions.resolve_all_asset_specs()
+        if "dagster/auto_created_stub_asset" not in spec.metadata
+    }
+    names = sorted(key.to_user_string() for key in known)
+    read = {
+        spec.key: {dep.asset_key for dep in spec.deps}
+        for spec in definitions.resolve_all_asset_specs()
+    }
+    found: list[InvalidYaml] = []
+    for component in components:
+        absent = read.get(component.key, set()) - known
+        for path, name in component.upstream_names():
+            if dg.AssetKey.from_user_string(name) in absent:
+                hint = did_you_mean(name, [n for n in names if n != component.key.to_user_string()])
+                message = (
+                    f"{name!r} is no asset of this project. {hint} If another project makes it, "
+                    "declare it here as a dg.AssetSpec."
+                )
+                found.append(component.invalid(message, *path))
     return found
 
 

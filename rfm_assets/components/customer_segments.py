@@ -23,7 +23,7 @@ from rfm_assets.domain.distribution import (
     totals_of_transactions,
 )
 from rfm_assets.domain.frames import Table
-from rfm_assets.domain.history import population_stability_index
+from rfm_assets.domain.history import largest_shifts, population_stability_index
 from rfm_assets.domain.schemes import Scheme
 from rfm_assets.domain.scoring import CutPoints
 from rfm_assets.domain.segments import Segmentation, SegmentationConfig, segment
@@ -143,9 +143,8 @@ class CustomerSegmentationComponent(SegmentationConfig, RfmComponent):
             rules=lambda staged: self._rules(
                 staged,
                 result,
-                before=inputs.rows(before) if before else None,
-                since=before.as_of if before else None,
-                reference=self._reference(inputs),
+                inputs,
+                before=before,
                 as_of=week.day,
                 whole=totals_of_transactions(
                     transactions, as_of=week.day, days=self.analysis_period_days
@@ -171,40 +170,34 @@ class CustomerSegmentationComponent(SegmentationConfig, RfmComponent):
             return None  # `segment` says what is missing and how to get it
         return CutPoints.model_validate(snapshot.manifest.cut_points)
 
-    def _reference(self, inputs: Inputs) -> dict[str, int] | None:
-        """Customers by segment of the snapshot that every later one is compared with."""
-        if self.checks.reference is None:
-            return None
-        try:
-            snapshot = inputs.snapshot(self.key, self.checks.reference)
-        except SnapshotMissing:
-            return None
-        return customers_by_segment(inputs.rows(snapshot))
-
     def _rules(
         self,
         staged: Staged,
         result: Segmentation,
+        inputs: Inputs,
         *,
-        before: Table | None,
-        since: date | None,
-        reference: dict[str, int] | None,
+        before: Snapshot | None,
         as_of: date,
         whole: Totals,
     ) -> list[CheckOutcome]:
         now = customers_by_segment(staged.rows)
-        then = None if before is None else customers_by_segment(before)
-        index = None if then is None else population_stability_index(then, now)
         return [
             *_totals_reconcile(staged, result, whole),
             quality.largest_segment(customers=now, checks=self.checks),
-            quality.drift(index=index, since=since, checks=self.checks),
+            quality.drift(_shift_since(before, now, inputs), checks=self.checks),
             quality.reference_drift(
-                index=None if reference is None else population_stability_index(reference, now),
-                as_of=as_of,
-                checks=self.checks,
+                _shift_since(self._reference(inputs), now, inputs), as_of=as_of, checks=self.checks
             ),
         ]
+
+    def _reference(self, inputs: Inputs) -> Snapshot | None:
+        """The snapshot that every later one is compared with, if it was stored."""
+        if self.checks.reference is None:
+            return None
+        try:
+            return inputs.snapshot(self.key, self.checks.reference)
+        except SnapshotMissing:
+            return None
 
     def _shown(
         self, snapshot: Snapshot, result: Segmentation, scheme: Scheme | None, inputs: Inputs
@@ -249,6 +242,20 @@ def _totals_reconcile(staged: Staged, result: Segmentation, whole: Totals) -> li
             decimals=4,
         ),
     ]
+
+
+def _shift_since(
+    then: Snapshot | None, now: Mapping[str, int], inputs: Inputs
+) -> quality.Shift | None:
+    if then is None or then.as_of is None:
+        return None
+    before = customers_by_segment(inputs.rows(then))
+    return quality.Shift(
+        index=population_stability_index(before, now),
+        since=then.as_of,
+        customers=min(sum(before.values()), sum(now.values())),
+        largest=largest_shifts(before, now),
+    )
 
 
 def _contract(scheme: Scheme | None, scale: int) -> TableContract:

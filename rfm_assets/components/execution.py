@@ -73,6 +73,8 @@ def publishing_assets(
         name=table_name(component.key.path),
         specs=specs,
         check_specs=checks,
+        # Both tables of a component are always published; a run may ask for one of them.
+        can_subset=len(specs) > 1,
         **component.op_settings(context, partitioned=partitioned),
     )
     def _publish(
@@ -115,7 +117,7 @@ def run_weeks(
                 outcomes.setdefault(key, []).extend((week, o) for o in refused.outcomes)
                 # Logged events are taken up with the next yield, so they come before the results.
                 _record(context, done)
-                yield from _check_results(outcomes, len(weeks))
+                yield from _asked(context, _check_results(outcomes, len(weeks)))
                 raise dg.Failure(
                     description=str(refused),
                     metadata={"as_of": week.label, "weeks published before": len(done)},
@@ -125,8 +127,8 @@ def run_weeks(
                 outcomes.setdefault(key, []).extend((week, o) for o in one.publication.outcomes)
             done.append((week, published))
             opened.clear()
-    yield from _check_results(outcomes, len(weeks))
-    for key in done[-1][1] if done else ():
+    yield from _asked(context, _check_results(outcomes, len(weeks)))
+    for key in _selected(context, done[-1][1]) if done else ():
         for week, published in done:
             if week.partition_key is not None:
                 context.add_asset_metadata(
@@ -136,6 +138,22 @@ def run_weeks(
         yield dg.MaterializeResult(
             asset_key=key, metadata=_metadata(done[-1][1][key]) if unpartitioned else None
         )
+
+
+def _selected(
+    context: dg.AssetExecutionContext, keys: Iterable[dg.AssetKey]
+) -> Iterator[dg.AssetKey]:
+    return (key for key in keys if key in context.selected_asset_keys)
+
+
+def _asked(
+    context: dg.AssetExecutionContext, results: Iterable[dg.AssetCheckResult]
+) -> Iterator[dg.AssetCheckResult]:
+    """The results that this run reports; a user may have deselected the others."""
+    for result in results:
+        key = dg.AssetCheckKey(dg.AssetKey.from_coercible(result.asset_key), result.check_name)
+        if key in context.selected_asset_check_keys:
+            yield result
 
 
 def check_specs(

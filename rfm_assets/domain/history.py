@@ -89,6 +89,19 @@ def _shares(sizes: Mapping[str, float]) -> dict[str, float]:
     return {name: size / everybody for name, size in sizes.items()} if everybody else {}
 
 
+def largest_shifts(
+    before: Mapping[str, float], now: Mapping[str, float], *, count: int = 3
+) -> list[tuple[str, float, float]]:
+    """The segments whose share of customers changed most: name, share before, share now (0..1).
+
+    Takes customers or shares by segment; of equal changes the alphabetically first.
+    """
+    old, new = _shares(before), _shares(now)
+    names = {name for name in {*old, *new} if old.get(name, 0.0) != new.get(name, 0.0)}
+    shifts = [(name, old.get(name, 0.0), new.get(name, 0.0)) for name in sorted(names)]
+    return sorted(shifts, key=lambda shift: -abs(shift[2] - shift[1]))[:count]
+
+
 def _side(snapshot: Table, segment: str, units: str) -> Table:
     return snapshot.select(
         "customer_id",

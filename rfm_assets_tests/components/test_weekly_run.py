@@ -9,7 +9,7 @@ import dagster as dg
 import pytest
 
 from rfm_assets import load_table
-from rfm_assets.errors import SnapshotMissing, TableMissing
+from rfm_assets.errors import InvalidProject, SnapshotMissing, TableMissing
 from rfm_assets_tests.components.conftest import Project
 from rfm_assets_tests.components.shop import AS_OF, FIRST, ROWS, SECOND, Shop, failure
 
@@ -171,7 +171,7 @@ def test_weeks_before_a_refused_one_stay_published_and_recorded(shop: Shop) -> N
           asset_name: customer_segments
           scoring_method: custom
           thresholds: {recency: [10, 20, 40, 80], frequency: [1, 2, 3, 4], monetary: [10, 50, 100, 500]}
-          checks: {warn_drift: 0.1, block_drift: 0.2}
+          checks: {warn_drift: 0.1, block_drift: 0.2, drift_min_customers: 0}
         """,
     )
     result = shop.run(FIRST, SECOND)
@@ -183,6 +183,8 @@ def test_weeks_before_a_refused_one_stay_published_and_recorded(shop: Shop) -> N
         if e.asset_key == dg.AssetKey("customer_segments")
     ]
     assert recorded == [("customer_segments", FIRST)]
+    # d is new: Potential Loyalists are a quarter now, and a left Loyal Customers
+    assert "Loyal Customers 33.3% to 0.0%" in failure(result)
 
 
 def test_an_empty_file_blocks_with_a_reason(shop: Shop) -> None:
@@ -441,3 +443,32 @@ def test_drift_is_also_measured_against_a_declared_reference(shop: Shop) -> None
     assert result.success, failure(result)
     seen = {e.check_name: e for e in result.get_asset_check_evaluations()}
     assert "since 2026-02-23" in (seen["reference_drift"].description or "")
+
+
+def test_one_of_two_tables_of_a_component_can_be_asked_for(shop: Shop) -> None:
+    definitions = shop.project.load()
+    asked = [dg.AssetKey("transaction_data")]
+    result = (
+        definitions.resolve_implicit_global_asset_job_def()
+        .get_subset(asset_selection=set(asked))
+        .execute_in_process(raise_on_error=False)
+    )
+    assert result.success, failure(result)
+    keys = [e.asset_key for e in result.get_asset_materialization_events()]
+    assert keys == asked
+    assert len(rows(shop, "transaction_data_rejects")) == 1
+
+
+def test_an_upstream_that_nobody_makes_is_refused_at_load(shop: Shop) -> None:
+    path = shop.project.defs / "customer_segments" / "defs.yaml"
+    text = path.read_text().replace(
+        "asset_name: customer_segments",
+        "asset_name: customer_segments\n  transaction_data_asset_key: transactions",
+    )
+    shop.project.write("customer_segments", text)
+    with pytest.raises(InvalidProject) as refused:
+        shop.project.load()
+    assert (
+        "customer_segments/defs.yaml:4 `transaction_data_asset_key`: 'transactions' is no asset of "
+        "this project. Did you mean 'transaction_data'?"
+    ) in str(refused.value)
