@@ -4,7 +4,7 @@ Each is a pure function from numbers that its caller has computed to a worded ou
 numbers are computed is the domain's business; constraints of single columns are in `schemas.py`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 
@@ -21,11 +21,12 @@ SEGMENT_RULES = (
     "largest_segment",
     "drift",
     "reference_drift",
+    "later_weeks_current",
 )
 MOVEMENT_RULES = ("customers_reconcile",)
 SUMMARY_RULES = ("customers_reconcile",)
-SUPPRESSION_RULES = ("entries_readable",)
-LIST_RULES = ("no_suppressed_customer", "stages_reconcile")
+SUPPRESSION_RULES = ("entries_readable", "entries_volume", "entries_known")
+LIST_RULES = ("suppression_current", "no_suppressed_customer", "stages_reconcile")
 
 DESCRIPTIONS: Mapping[str, str] = {
     "rows_reconcile": "Blocks. Rows read = rows kept + rows set aside + rows dropped by policy.",
@@ -38,7 +39,12 @@ DESCRIPTIONS: Mapping[str, str] = {
     "drift": "Blocks past a declared shift of the distribution since the last snapshot; warns "
     "before.",
     "reference_drift": "Blocks and warns likewise against a declared reference snapshot.",
+    "later_weeks_current": "Warns when a later week was compared with a version of this week that "
+    "is now replaced.",
     "entries_readable": "Blocks. Every line of the suppression entries could be read.",
+    "entries_volume": "Blocks when far fewer entries are read than in the snapshot before.",
+    "entries_known": "Warns when most entries match no customer.",
+    "suppression_current": "Blocks. Every suppression list was computed recently.",
     "no_suppressed_customer": "Blocks. Nobody on the list is on a suppression list.",
     "stages_reconcile": "Blocks. Audience = deliverable customers + customers excluded.",
 }
@@ -200,11 +206,11 @@ def largest_segment(*, customers: Mapping[str, int], checks: SegmentChecks) -> C
 class Shift:
     """How far a distribution over segments moved since a snapshot.
 
-    `index` is the population stability index; `largest` are segments with their share of customers
+    `index` is the population stability index, None where a snapshot is empty; `largest` are segments with their share of customers
     before and now (0..1); `customers` is the smaller of both snapshots' sizes.
     """
 
-    index: float
+    index: float | None
     since: date
     customers: int
     largest: Sequence[tuple[str, float, float]]
@@ -212,6 +218,8 @@ class Shift:
     @property
     def words(self) -> str:
         """The shift in one line."""
+        if self.index is None:
+            return f"nobody to compare with since {self.since}: a snapshot without customers"
         moved = ", ".join(f"{name} {old:.1%} to {new:.1%}" for name, old, new in self.largest)
         return f"population stability index {self.index:.3f} since {self.since}" + (
             f" ({moved})" if moved else ""
@@ -247,15 +255,40 @@ def reference_drift(shift: Shift | None, *, as_of: date, checks: SegmentChecks) 
 
 
 def _drift(name: str, shift: Shift | None, checks: SegmentChecks) -> CheckOutcome:
-    judged = shift is not None and shift.customers >= checks.drift_min_customers
+    index = shift.index if shift and shift.customers >= checks.drift_min_customers else None
     return CheckOutcome(
         name=name,
-        passed=shift is None or not judged or shift.index <= checks.warn_drift,
-        blocking=shift is not None and judged and shift.index > checks.block_drift,
+        passed=index is None or index <= checks.warn_drift,
+        blocking=index is not None and index > checks.block_drift,
         observed="no snapshot before" if shift is None else shift.words,
         expected=f"at most {checks.warn_drift:g}; past {checks.block_drift:g} nothing is published",
         next_step="Look whether the source or the configuration changed. If the shift is meant, "
         "raise `checks.block_drift` for one run.",
+    )
+
+
+def later_weeks_current(*, later: Sequence[date], in_this_run: Container[date]) -> CheckOutcome:
+    """Whether the week after this one is compared with this version of it; warns.
+
+    Args:
+        later: Dates of the stored snapshots after this one, ascending. None of them has seen this
+            version, which is new.
+        in_this_run: Dates that this run computes; what it computes anew is no longer stale.
+    """
+    stale = bool(later) and later[0] not in in_this_run
+    others = f" and {len(later) - 1:,} after it" if len(later) > 1 else ""
+    return CheckOutcome(
+        name="later_weeks_current",
+        passed=not stale,
+        blocking=False,
+        observed=f"{later[0]}{others} stored from the version that this one replaces"
+        if stale
+        else "no later week is out of date",
+        expected="every later week compared with the current version of the week before it",
+        next_step=f"Backfill from the week that ends on {later[0]} to the newest: its previous "
+        "segments, movement and changes of size were computed from the replaced version."
+        if stale
+        else "",
     )
 
 
@@ -303,6 +336,62 @@ def no_suppressed_customer(*, on_list: Sequence[str], n_suppressed: int) -> Chec
         next_step="Materialise the suppression list first, then this list for the same date.",
         n_failed=len(on_list),
         sample=sample,
+    )
+
+
+def entries_volume(*, entries: int, entries_before: int | None, max_fall: float) -> CheckOutcome:
+    """The number of suppression entries against the snapshot before; too deep a fall blocks.
+
+    An export that broke off would let mails out to everybody it lost.
+    """
+    floor = 0
+    if entries_before is not None:
+        floor = -int(-round(entries_before * (1 - max_fall), 6) // 1)
+    before = "no snapshot before" if entries_before is None else f"{entries_before:,} before"
+    return CheckOutcome(
+        name="entries_volume",
+        passed=entries >= floor,
+        blocking=True,
+        observed=f"{entries:,} entries, {before}",
+        expected=f"at least {floor:,}",
+        next_step="Look whether the file of entries is complete. If the fall is real, raise "
+        "`entries.max_fall` for one run.",
+    )
+
+
+def entries_known(*, entries: int, unknown: int | None) -> CheckOutcome:
+    """Whether the entries speak of customers that exist; warns when most do not.
+
+    `unknown` is None where there is no table of customers to compare with.
+    """
+    return CheckOutcome(
+        name="entries_known",
+        passed=unknown is None or 2 * unknown <= entries,
+        blocking=False,
+        observed="no customers to compare with"
+        if unknown is None
+        else f"{unknown:,} of {entries:,} entries match no customer",
+        expected="at most half of them",
+        next_step="Compare the spelling of ids in the entries with that in customer_segments; "
+        "spreadsheets drop leading zeros.",
+        n_failed=unknown or 0,
+    )
+
+
+def suppression_current(*, ages_days: Mapping[str, float], max_age_days: int) -> CheckOutcome:
+    """Whether the suppression lists are recent enough to send by; blocks.
+
+    `ages_days` says by table how long ago it was computed.
+    """
+    oldest = max(ages_days.values(), default=0.0)
+    told = ", ".join(f"{name} computed {age:.1f} days ago" for name, age in ages_days.items())
+    return CheckOutcome(
+        name="suppression_current",
+        passed=oldest <= max_age_days,
+        blocking=True,
+        observed=told or "no suppression list is asked for",
+        expected=f"at most {max_age_days:,} days ago",
+        next_step="Materialise the suppression list for this week, then this list.",
     )
 
 

@@ -1,6 +1,7 @@
 """`CampaignListComponent`: one campaign's list, from segments and suppression lists."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any, ClassVar
 
 import dagster as dg
@@ -22,9 +23,10 @@ from rfm_assets.domain.campaigns import (
 )
 from rfm_assets.domain.frames import Table
 from rfm_assets.engine import collect_rows
+from rfm_assets.errors import InvalidConfig
 from rfm_assets.publishing import Staged, publish
-from rfm_assets.schemas import CAMPAIGN_LIST
-from rfm_assets.store import table_name
+from rfm_assets.schemas import CAMPAIGN_LIST, SUPPRESSION_LIST
+from rfm_assets.store import Snapshot, table_name
 from rfm_assets.validation import CheckOutcome
 
 PREVIEW_ROWS = 5
@@ -48,6 +50,12 @@ class CampaignListComponent(CampaignConfig, RfmComponent):
         default=["suppression_list"],
         description="Suppression lists that always win; the first that names a customer gives "
         "the reason. An empty list means that nobody is suppressed.",
+    )
+
+    max_suppression_age_days: int = Field(
+        default=7,
+        ge=1,
+        description="Days since a suppression list was computed past which no list is published.",
     )
 
     @property
@@ -96,7 +104,8 @@ class CampaignListComponent(CampaignConfig, RfmComponent):
         run_id: str,
     ) -> Mapping[dg.AssetKey, Published]:
         source = inputs.snapshot(segments_key, week.day)
-        suppression = [inputs.rows(inputs.snapshot(key, week.day)) for key in suppression_keys]
+        lists = [_suppression(inputs.snapshot(key, week.day)) for key in suppression_keys]
+        suppression = [inputs.rows(snapshot) for snapshot in lists]
         names = segment_names(self.segments, stored_scheme(source), key="segments")
         result = campaign_list(
             inputs.rows(source),
@@ -115,7 +124,7 @@ class CampaignListComponent(CampaignConfig, RfmComponent):
             as_of=week.day,
             frame=result.members,
             parts={"excluded": result.excluded},
-            rules=lambda staged: _rules(staged, result, suppression),
+            rules=lambda staged: [self._current(lists), *_rules(staged, result, suppression)],
             run_id=run_id,
             config_hash=self.config.fingerprint(),
             inputs=inputs.provenance(),
@@ -137,6 +146,17 @@ class CampaignListComponent(CampaignConfig, RfmComponent):
         }
         return {self.key: Published(publication, metadata)}
 
+    def _current(self, lists: Sequence[Snapshot]) -> CheckOutcome:
+        now = datetime.now(UTC)
+        ages = {
+            snapshot.table: (now - snapshot.manifest.created_at).total_seconds() / 86_400
+            for snapshot in lists
+            if snapshot.manifest.created_at is not None
+        }
+        return quality.suppression_current(
+            ages_days=ages, max_age_days=self.max_suppression_age_days
+        )
+
     def _described(self) -> str:
         """The description an engineer sees where the YAML gives none."""
         audience = ", ".join(self.segments) if self.segments else "every segment"
@@ -146,6 +166,18 @@ class CampaignListComponent(CampaignConfig, RfmComponent):
             "Customers on a suppression list are never on it; whoever is left out stands in the "
             "part `excluded` with a reason."
         )
+
+
+def _suppression(snapshot: Snapshot) -> Snapshot:
+    """The snapshot, if it is a suppression list: ids of any other table are not proven to match."""
+    if snapshot.manifest.kind != SUPPRESSION_LIST.kind:
+        raise InvalidConfig(
+            key="suppression_asset_keys",
+            value=snapshot.table,
+            reason=f"holds a {snapshot.manifest.kind} table, not a suppression list",
+            fix="Make it one with a SuppressionListComponent that reads it as `entries`.",
+        )
+    return snapshot
 
 
 def _rules(staged: Staged, result: CampaignResult, suppression: list[Table]) -> list[CheckOutcome]:

@@ -22,6 +22,7 @@ from rfm_assets.domain.campaigns import (
     SuppressionConfig,
     suppressed_by_reason,
     suppression_list,
+    unknown_entries,
 )
 from rfm_assets.domain.config import ConfigModel
 from rfm_assets.errors import InvalidConfig
@@ -29,8 +30,10 @@ from rfm_assets.publishing import publish
 from rfm_assets.schemas import SUPPRESSION_LIST
 from rfm_assets.sources.config import Attribute
 from rfm_assets.sources.customers import CustomerReading, FileSource, read_customers
-from rfm_assets.store import table_name
+from rfm_assets.store import Snapshot, table_name
+from rfm_assets.validation import CheckOutcome
 
+ENTRIES = "entries read"
 CONTRACT = SUPPRESSION_LIST.narrowed("reason", pa.Check.isin(SUPPRESSION_REASONS))
 
 
@@ -59,6 +62,18 @@ class Entries(ConfigModel):
         default=None,
         ge=1,
         description="Age of the file in days past which no list is published; null for any age.",
+    )
+    max_fall: float = Field(
+        default=0.5,
+        ge=0,
+        le=1,
+        description="Share (0..1) by which the number of entries may fall since the snapshot "
+        "before; past it no list is published.",
+    )
+    point_in_time: bool = Field(
+        default=False,
+        description="Leave out entries whose `since` is not before as_of, so that old weeks "
+        "come out as they were; false suppresses whoever is in the file now.",
     )
 
 
@@ -139,6 +154,7 @@ class SuppressionListComponent(SuppressionConfig, RfmComponent):
                 segments=names,
                 entries=entries.table if entries else None,
                 source=entries.name if entries else "",
+                point_in_time=self.entries is not None and self.entries.point_in_time,
             )
         )
         by_reason = suppressed_by_reason(table)
@@ -149,20 +165,45 @@ class SuppressionListComponent(SuppressionConfig, RfmComponent):
             table=table_name(self.key.path),
             as_of=week.day,
             frame=table,
-            rules=[
-                quality.entries_readable(
-                    broken_lines=entries.broken_lines if entries else 0,
-                    rows_without_customer=entries.rows_without_customer if entries else 0,
-                )
-            ],
+            rules=self._rules(entries, snapshot, inputs, week) if entries else self._no_rules(),
             run_id=run_id,
             config_hash=SuppressionConfig(segments=self.segments).fingerprint(),
             source_fingerprint=entries.source_fingerprint if entries else "",
-            counts=by_reason,
+            counts={**by_reason, **({ENTRIES: entries.rows} if entries else {})},
             inputs=inputs.provenance(),
         )
         metadata = {"reasons": markdown_table(["reason", "customers"], by_reason.items())}
         return {self.key: Published(publication, metadata)}
+
+    def _rules(
+        self, entries: CustomerReading, snapshot: Snapshot | None, inputs: Inputs, week: Week
+    ) -> list[CheckOutcome]:
+        before = inputs.before(self.key, week.day)
+        known = [inputs.rows(snapshot), inputs.rows(snapshot, "excluded")] if snapshot else None
+        return [
+            quality.entries_readable(
+                broken_lines=entries.broken_lines,
+                rows_without_customer=entries.rows_without_customer,
+            ),
+            quality.entries_volume(
+                entries=entries.rows,
+                entries_before=before.manifest.counts.get(ENTRIES) if before else None,
+                max_fall=self.entries.max_fall if self.entries else 1.0,
+            ),
+            quality.entries_known(
+                entries=entries.rows,
+                unknown=None if known is None else unknown_entries(entries.table, known),
+            ),
+        ]
+
+    @staticmethod
+    def _no_rules() -> list[CheckOutcome]:
+        """Without entries there is nothing to read wrongly."""
+        return [
+            quality.entries_readable(broken_lines=0, rows_without_customer=0),
+            quality.entries_volume(entries=0, entries_before=None, max_fall=1.0),
+            quality.entries_known(entries=0, unknown=None),
+        ]
 
     def _read_entries(self, inputs: Inputs, root: Path) -> CustomerReading | None:
         """The entries, or None where none are configured; unreadable ones raise."""

@@ -191,12 +191,15 @@ def suppression_list(
     segments: Sequence[str],
     entries: Table | None,
     source: str,
+    point_in_time: bool = False,
 ) -> Table:
     """One row per suppressed customer with the strongest reason, from segments and entries.
 
     `entries` has customer_id in canonical spelling and, where known, reason and since (a date or
-    null); an entry with `since` on or after `as_of` is not yet visible. A reason outside
-    SUPPRESSION_REASONS suppresses as `other`, because a misspelt reason must not let a mail out.
+    null). All of them hold, also those that took effect after `as_of`: a list is sent after the
+    day it describes. With `point_in_time`, one with `since` on or after `as_of` is invisible. A
+    reason outside SUPPRESSION_REASONS suppresses as `other`, because a misspelt reason must not
+    let a mail out.
     """
     parts: list[Table] = []
     if customers is not None and segments:
@@ -211,7 +214,8 @@ def suppression_list(
         )
     if entries is not None:
         entries = _completed(entries)
-        visible = entries.filter(nw.col("since").is_null() | (nw.col("since") < as_of))
+        unseen = point_in_time & (nw.col("since") >= as_of).fill_null(value=False)
+        visible = entries.filter(~unseen)
         known = nw.col("reason").is_in(list(SUPPRESSION_REASONS))
         parts.append(
             visible.select(
@@ -248,9 +252,22 @@ def suppression_list(
 def _completed(entries: Table) -> Table:
     """Entries with a reason and a day, empty where the file has none."""
     names = entries.collect_schema().names()
-    reason = nw.col("reason") if "reason" in names else nw.lit("other")
+    reason = nw.lit("other")
+    if "reason" in names:
+        # `Legal Hold` and `legal-hold` are legal_hold.
+        words = nw.col("reason").str.strip_chars().str.to_lowercase()
+        reason = words.str.replace_all(r"[\s-]+", "_")
     since = nw.col("since").cast(nw.Date) if "since" in names else nw.lit(None, dtype=nw.Date)
     return entries.select("customer_id", reason=reason, since=since)
+
+
+def unknown_entries(entries: Table, known: Sequence[Table]) -> int:
+    """Entries whose customer is in none of the tables: perhaps misspelt ids, such as lost zeros."""
+    strangers = entries.select("customer_id")
+    for table in known:
+        strangers = strangers.join(table.select("customer_id"), on="customer_id", how="anti")
+    counted = strangers.select(nw.len().alias("n")).collect("pyarrow")
+    return int(counted.get_column("n").to_list()[0])
 
 
 def suppressed_members(members: Table, suppression: Sequence[Table]) -> list[str]:

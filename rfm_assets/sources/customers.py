@@ -56,6 +56,7 @@ class CustomerReading:
         table: customer_id (text, never null) and the attributes, in the order asked for.
         name: What messages call the source.
         source_fingerprint: Equal for equal input, on any machine.
+        rows: Rows of `table`.
         rows_without_customer: Rows that name nobody and are not in `table`.
         broken_lines: Lines that cannot be split into columns and are not in `table`.
         written_at: When the newest file was written, in UTC; None for the generator.
@@ -64,6 +65,7 @@ class CustomerReading:
     table: Table
     name: str
     source_fingerprint: str
+    rows: int
     rows_without_customer: int
     broken_lines: int
     written_at: datetime | None
@@ -126,6 +128,7 @@ def read_customers(
         table=nw.from_native(named),
         name=name,
         source_fingerprint=fingerprint(files, settings=settings),
+        rows=kept,
         rows_without_customer=rows - kept,
         broken_lines=broken,
         written_at=max(written, default=None),

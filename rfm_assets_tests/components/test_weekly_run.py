@@ -1,8 +1,9 @@
 """The whole week through Dagster, on a shop small enough to work out by hand."""
 
+import json
 import os
 import random
-from datetime import date
+from datetime import date, datetime, timedelta
 from typing import Any
 
 import dagster as dg
@@ -348,15 +349,72 @@ ENTRIES = """
 def test_a_suppressed_customer_is_on_no_list(shop: Shop) -> None:
     shop.project.write("suppression_list", ENTRIES)
     stop = shop.project.root / "stop.csv"
-    stop.write_text("who,why,when\na,unsubscribed,2026-02-25\nc,objected,2026-03-02\n")
+    # c objects after as_of, but the list is sent after it too; a's reason is spelt freely
+    stop.write_text("who,why,when\na,Legal Hold,2026-02-25\nc,objected,2026-03-04\n")
     result = shop.run(FIRST, SECOND)
     assert result.success, failure(result)
     assert rows(shop, "champions") == []
     assert rows(shop, "champions", part="excluded") == [
-        {"customer_id": "a", "stage": "suppression", "reason": "suppressed: unsubscribed"}
+        {"customer_id": "a", "stage": "suppression", "reason": "suppressed: legal_hold"}
     ]
-    # c objects from 2 March on, which the list as of that day does not see yet
-    assert [row["customer_id"] for row in rows(shop, "win_back")] == ["c", "b"]
+    assert [row["customer_id"] for row in rows(shop, "win_back")] == ["b"]
+
+
+def test_old_weeks_can_be_suppressed_as_they_were(shop: Shop) -> None:
+    shop.project.write("suppression_list", ENTRIES + "    point_in_time: true\n")
+    stop = shop.project.root / "stop.csv"
+    stop.write_text("who,why,when\nb,objected,2026-03-01\nc,objected,2026-03-02\n")
+    result = shop.run(FIRST, SECOND)
+    assert result.success, failure(result)
+    # as of 2 March the entry of the 1st is visible, that of the 2nd is not yet
+    assert [row["customer_id"] for row in rows(shop, "win_back")] == ["c"]
+    assert [row["customer_id"] for row in rows(shop, "win_back", AS_OF[FIRST])] == ["c", "b"]
+
+
+def test_a_file_of_entries_that_broke_off_publishes_no_list(shop: Shop) -> None:
+    shop.project.write("suppression_list", ENTRIES)
+    stop = shop.project.root / "stop.csv"
+    stop.write_text("who,why,when\na,test,\nb,test,\nx,test,\n")
+    assert shop.run(FIRST).success
+    stop.write_text("who,why,when\nx,test,\n")
+    result = shop.run(SECOND)
+    assert "entries_volume: observed 1 entries, 3 before; expected at least 2" in failure(result)
+    assert shop.store.dates("champions") == [AS_OF[FIRST]]
+
+
+def test_entries_that_match_nobody_are_told(shop: Shop) -> None:
+    shop.project.write("suppression_list", ENTRIES + "  segments: [Lost]\n")
+    stop = shop.project.root / "stop.csv"
+    stop.write_text("who,why,when\n0a,test,\n0c,test,\na,test,\n")
+    result = shop.run(SECOND)
+    assert result.success, failure(result)
+    (told,) = [e for e in result.get_asset_check_evaluations() if not e.passed]
+    assert told.check_name == "entries_known"
+    assert told.severity == dg.AssetCheckSeverity.WARN
+    assert "2 of 3 entries match no customer" in (told.description or "")
+
+
+def test_a_list_is_not_published_from_an_old_suppression_list(shop: Shop) -> None:
+    assert shop.run(SECOND).success
+    folder = shop.root / "suppression_list" / f"as_of={AS_OF[SECOND]}"
+    (manifest,) = folder.glob("*/manifest.json")
+    content = json.loads(manifest.read_text())
+    before = datetime.fromisoformat(content["created_at"]) - timedelta(days=8)
+    manifest.write_text(json.dumps(content | {"created_at": before.isoformat()}))
+    job = shop.project.load().resolve_implicit_global_asset_job_def()
+    result = job.get_subset(asset_selection={dg.AssetKey("champions")}).execute_in_process(
+        partition_key=SECOND, raise_on_error=False
+    )
+    assert "suppression_current: observed suppression_list computed 8.0 days ago" in failure(result)
+
+
+def test_only_a_suppression_list_can_suppress(shop: Shop) -> None:
+    text = (shop.project.defs / "champions" / "defs.yaml").read_text()
+    shop.project.write("champions", text + "  suppression_asset_keys: [segment_summary]\n")
+    result = shop.run(SECOND)
+    assert "'segment_summary' holds a segment_summary table, not a suppression list" in failure(
+        result
+    )
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from rfm_assets.domain.campaigns import (
     campaign_list,
     suppressed_members,
     suppression_list,
+    unknown_entries,
 )
 from rfm_assets.domain.frames import Table
 from rfm_assets.errors import ColumnMissing, InvalidConfig, InvalidExpression
@@ -167,6 +168,7 @@ def test_suppression_keeps_the_strongest_reason_once(engine_table: MakeTable) ->
         segments=["Lost"],
         entries=entries,
         source="do_not_contact.csv",
+        point_in_time=True,
     )
     found = {r["customer_id"]: (r["reason"], r["source"]) for r in rows(table)}
     # f is Lost too, but erasure is stronger; y takes effect on as_of, which is not yet visible;
@@ -175,6 +177,25 @@ def test_suppression_keeps_the_strongest_reason_once(engine_table: MakeTable) ->
         "f": ("erased", "do_not_contact.csv"),
         "x": ("other", "do_not_contact.csv"),
     }
+
+
+def test_entries_that_take_effect_later_suppress_unless_asked_otherwise(
+    engine_table: MakeTable,
+) -> None:
+    entries = engine_table(
+        {"customer_id": ["x", "y"], "reason": ["Legal-Hold ", "test"], "since": [None, AS_OF]}
+    )
+    table = suppression_list(
+        as_of=AS_OF, customers=None, segments=[], entries=entries, source="stop.csv"
+    )
+    assert {r["customer_id"]: r["reason"] for r in rows(table)} == {"x": "legal_hold", "y": "test"}
+
+
+def test_unknown_entries_are_in_no_table(engine_table: MakeTable) -> None:
+    entries = engine_table({"customer_id": ["a", "0a", "b"]})
+    tables = [engine_table({"customer_id": ["a"]}), engine_table({"customer_id": ["b", "c"]})]
+    assert unknown_entries(entries, tables) == 1
+    assert unknown_entries(entries, []) == 3
 
 
 def test_suppression_list_of_nothing_is_refused() -> None:
