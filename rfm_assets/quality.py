@@ -23,6 +23,7 @@ SEGMENT_RULES = (
     "reference_drift",
     "later_weeks_current",
 )
+CUSTOMER_RULES = ("attributes_readable",)
 MOVEMENT_RULES = ("customers_reconcile",)
 SUMMARY_RULES = ("customers_reconcile",)
 SUPPRESSION_RULES = ("entries_readable", "entries_volume", "entries_known")
@@ -41,6 +42,8 @@ DESCRIPTIONS: Mapping[str, str] = {
     "reference_drift": "Blocks and warns likewise against a declared reference snapshot.",
     "later_weeks_current": "Warns when a later week was compared with a version of this week that "
     "is now replaced.",
+    "attributes_readable": "Blocks when values of a boolean attribute, such as consent, cannot be "
+    "read; warns for other kinds.",
     "entries_readable": "Blocks. Every line of the suppression entries could be read.",
     "entries_volume": "Blocks when far fewer entries are read than in the snapshot before.",
     "entries_known": "Warns when most entries match no customer.",
@@ -409,6 +412,32 @@ def entries_readable(*, broken_lines: int, rows_without_customer: int) -> CheckO
         expected="none",
         next_step="Correct the file of entries, or its mapping under `entries.columns`.",
         n_failed=at_fault,
+    )
+
+
+def attributes_readable(*, unreadable: Mapping[str, int], booleans: Container[str]) -> CheckOutcome:
+    """Whether every value of the customers' attributes could be read.
+
+    Blocks for a boolean attribute: a `no` that is not understood would count as not recorded, and
+    a campaign may include those. Warns for other kinds.
+
+    Args:
+        unreadable: Values that are there but cannot be read, by attribute; those without any may
+            be left out.
+        booleans: Names of the boolean attributes.
+    """
+    found = [(name, n) for name, n in _largest_first(unreadable) if n]
+    return CheckOutcome(
+        name="attributes_readable",
+        passed=not found,
+        blocking=any(name in booleans for name, _ in found),
+        observed=", ".join(f"{name} {n:,}" for name, n in found) + " unreadable values"
+        if found
+        else "no unreadable value",
+        expected="none",
+        next_step="Declare how the source writes them: `true_words` and `false_words` of a boolean "
+        "attribute, `date_formats` and `decimal_separator` of the source; or correct the source.",
+        n_failed=sum(n for _, n in found),
     )
 
 

@@ -183,10 +183,26 @@ def test_a_limit_that_warns_lies_at_or_below_the_one_that_blocks() -> None:
     assert TransactionChecks(warn_reject_rate=0.5).warn_reject_rate == 0.5
 
 
+@pytest.mark.parametrize(
+    ("unreadable", "expected", "observed"),
+    [
+        ({"consent": 0, "age": 0}, "passes", "no unreadable value"),
+        ({"consent": 0, "age": 3}, "warns", "age 3 unreadable values"),
+        ({"consent": 1, "age": 3}, "blocks", "age 3, consent 1 unreadable values"),
+    ],
+)
+def test_unreadable_consent_blocks_and_other_unreadable_values_warn(
+    unreadable: dict[str, int], expected: str, observed: str
+) -> None:
+    outcome = quality.attributes_readable(unreadable=unreadable, booleans={"consent"})
+    assert (verdict(outcome), outcome.observed) == (expected, observed)
+
+
 def test_every_rule_of_a_table_is_described() -> None:
     rules = {
         *quality.TRANSACTION_RULES,
         *quality.SEGMENT_RULES,
+        *quality.CUSTOMER_RULES,
         *quality.MOVEMENT_RULES,
         *quality.SUMMARY_RULES,
         *quality.SUPPRESSION_RULES,

@@ -20,6 +20,7 @@ COMPONENTS = set(dir(rfm_assets.components))
 RULES = (
     *quality.TRANSACTION_RULES,
     *quality.SEGMENT_RULES,
+    *quality.CUSTOMER_RULES,
     *quality.MOVEMENT_RULES,
     *quality.SUMMARY_RULES,
     *quality.SUPPRESSION_RULES,
