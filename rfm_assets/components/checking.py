@@ -20,7 +20,7 @@ from dagster_shared.yaml_utils.source_position import ValueAndSourcePositionTree
 from rfm_assets.components.base import RfmComponent
 from rfm_assets.components.strict_yaml import StrictComponent
 from rfm_assets.components.yaml_problems import line_at
-from rfm_assets.errors import InvalidProject, InvalidYaml, YamlProblem, did_you_mean
+from rfm_assets.errors import InvalidProject, InvalidYaml, YamlProblem, did_you_mean, nearest
 
 FILE_NAMES = ("defs.yaml", "defs.yml")
 FILE_KEYS = (
@@ -58,9 +58,10 @@ def invalid_files(project: Path) -> list[InvalidYaml]:
 
 
 def require_upstreams(project: Path, definitions: dg.Definitions) -> None:
-    """Raise if a component reads a table that no asset of the project stands for.
+    """Raise if a component reads a misspelt table: no asset of the project, but close to one.
 
-    An asset of another project is known once it is declared here as a `dg.AssetSpec`.
+    Anything else may be another project's, or made here later. An asset of another project with
+    such a name is known once it is declared here as a `dg.AssetSpec`.
 
     Raises:
         InvalidProject: With the file and line of each such key.
@@ -89,11 +90,12 @@ def _without_upstream(
     for component in components:
         absent = read.get(component.key, set()) - known
         for path, name in component.upstream_names():
-            if dg.AssetKey.from_user_string(name) in absent:
-                hint = did_you_mean(name, [n for n in names if n != component.key.to_user_string()])
+            others = [other for other in names if other != component.key.to_user_string()]
+            meant = nearest(name, others)
+            if dg.AssetKey.from_user_string(name) in absent and meant is not None:
                 message = (
-                    f"{name!r} is no asset of this project. {hint} If another project makes it, "
-                    "declare it here as a dg.AssetSpec."
+                    f"{name!r} is no asset of this project. Did you mean {meant!r}? If another "
+                    "project makes it, declare it here as a dg.AssetSpec."
                 )
                 found.append(component.invalid(message, *path))
     return found
