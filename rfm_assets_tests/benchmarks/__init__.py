@@ -1,0 +1,1 @@
+"""Tests of `benchmarks/`: that its pieces work, never how long they take."""
