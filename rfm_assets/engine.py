@@ -5,11 +5,13 @@ narwhals cannot express alike everywhere. What the columns mean does not belong 
 nor where files lie (`store.py`), nor how a source is parsed (`sources.py`).
 """
 
+import glob
 import secrets
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from datetime import date
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, TypeAlias
@@ -26,7 +28,8 @@ from narwhals.dependencies import (
 from upath import UPath
 
 from rfm_assets.domain.frames import Table
-from rfm_assets.errors import InvalidConfig, UnsupportedFrame
+from rfm_assets.errors import InvalidConfig, StorageUnusable, UnsupportedFrame
+from rfm_assets.failures import duckdb_running, parquet_of, storage
 
 if TYPE_CHECKING:  # a deployment on DuckDB never loads polars: a tenth of a second, 23 MB
     import polars as pl
@@ -57,7 +60,11 @@ class Engine(Protocol):
         ...
 
     def scan_parquet(self, paths: Sequence[AnyPath]) -> Table:
-        """The rows of Parquet files of one schema, lazily."""
+        """The rows of stored Parquet files of one schema, lazily.
+
+        Raises:
+            SnapshotUnreadable: A file is gone or damaged.
+        """
         ...
 
     def from_arrow(self, table: pa.Table) -> Table:
@@ -73,13 +80,21 @@ class Engine(Protocol):
         ...
 
     def checkpoint(self, table: Table) -> Table:
-        """Compute `table` once and hold it, for a frame that is used several times."""
+        """Compute `table` once and hold it, for a frame that is used several times.
+
+        Raises:
+            OutOfMemory: The memory limit is too small.
+        """
         ...
 
     def write_parquet(self, table: Table, folder: AnyPath, *, sort_by: Sequence[str]) -> int:
         """Write the rows, sorted, as Parquet into `folder`, and return their number.
 
         Nulls sort last. The bytes are the same for the same rows if `sort_by` orders them totally.
+
+        Raises:
+            StorageUnusable: The folder cannot be written, or the disk is full.
+            OutOfMemory: The memory limit is too small.
         """
         ...
 
@@ -89,6 +104,10 @@ class Engine(Protocol):
         Raises:
             InvalidConfig: The timestamps have a time zone, so that their day depends on the reader.
         """
+        ...
+
+    def reading(self) -> AbstractContextManager["DuckDBEngine"]:
+        """DuckDB to read sources with, which are parsed natively: itself, or one beside it."""
         ...
 
     def clear(self) -> None:
@@ -110,8 +129,13 @@ class Engine(Protocol):
 
 
 def to_arrow(table: Table) -> pa.Table:
-    """The rows of `table` in memory."""
-    return table.collect(backend="pyarrow").to_native()
+    """The rows of `table` in memory.
+
+    Raises:
+        OutOfMemory: The memory limit is too small.
+    """
+    with duckdb_running():
+        return table.collect(backend="pyarrow").to_native()
 
 
 def collect_rows(table: Table) -> list[dict[str, Any]]:
@@ -145,9 +169,10 @@ class DuckDBEngine:
         keep_order: bool = False,
     ) -> None:
         own = Path(tempfile.gettempdir(), f"rfm_assets-spill-{secrets.token_hex(8)}")
+        self._spill = Path(spill_dir or own)
         settings: dict[str, str | bool | int | float | list[str]] = {
             "memory_limit": memory_limit,
-            "temp_directory": str(spill_dir or own),
+            "temp_directory": str(self._spill),
             # Order is made where it matters, on writing; keeping it everywhere costs memory.
             "preserve_insertion_order": keep_order,
             # An engine never reaches for the network on its own.
@@ -168,10 +193,12 @@ class DuckDBEngine:
 
     def scan_parquet(self, paths: Sequence[AnyPath]) -> Table:
         self._reach(paths)
-        # The store's folders are called as_of=...: without this DuckDB would make columns of them.
-        relation = self.connection.read_parquet(
-            [str(path) for path in paths], hive_partitioning=False
-        )
+        # DuckDB reads a pattern even where a file of that name exists: another store's, then.
+        # The store's folders are called as_of=...: DuckDB would make columns of them.
+        with parquet_of(paths):
+            relation = self.connection.read_parquet(
+                [glob.escape(str(path)) for path in paths], hive_partitioning=False
+            )
         return nw.from_native(relation)
 
     def from_arrow(self, table: pa.Table) -> Table:
@@ -184,15 +211,18 @@ class DuckDBEngine:
         self._checkpoints += 1
         # In the catalogue of this private in-memory database, which closing drops whole.
         name = f"checkpoint_{self._checkpoints}"
-        self._relation(table).create(name)
+        with duckdb_running(self._spill):
+            self._relation(table).create(name)
         return nw.from_native(self.connection.table(name))
 
     def write_parquet(self, table: Table, folder: AnyPath, *, sort_by: Sequence[str]) -> int:
-        folder.mkdir(parents=True, exist_ok=True)
+        with storage(folder):
+            folder.mkdir(parents=True, exist_ok=True)
         self._reach([folder])
         target = folder / FILE_NAME
-        relation = self._relation(table.sort(*sort_by, nulls_last=True) if sort_by else table)
-        relation.write_parquet(str(target), compression="zstd", overwrite=True)
+        with duckdb_running(folder, self._spill):
+            relation = self._relation(table.sort(*sort_by, nulls_last=True) if sort_by else table)
+            relation.write_parquet(str(target), compression="zstd", overwrite=True)
         return _rows_in(target)
 
     def day_number(self, table: Table, column: str) -> Table:
@@ -203,6 +233,9 @@ class DuckDBEngine:
         day = days.cast(duckdb.sqltypes.INTEGER).alias("day")
         kept = [duckdb.ColumnExpression(name) for name in others]
         return nw.from_native(self._relation(table).select(*kept, day))
+
+    def reading(self) -> AbstractContextManager["DuckDBEngine"]:
+        return nullcontext(self)
 
     def clear(self) -> None:
         while self._checkpoints:
@@ -238,24 +271,38 @@ class DuckDBEngine:
 
 
 class PolarsEngine:
-    """Polars on this machine: lazy, streaming, for teams that already hold polars frames."""
+    """Polars on this machine: lazy, streaming, for teams that already hold polars frames.
+
+    It decides on memory, threads and spilling itself; the settings are those of the DuckDB that
+    reads sources for it.
+    """
 
     name = "polars"
+
+    def __init__(
+        self,
+        memory_limit: str = "1GB",
+        threads: int | None = None,
+        spill_dir: str | Path | None = None,
+    ) -> None:
+        self._reading = partial(DuckDBEngine, memory_limit, threads, spill_dir)
 
     def scan_parquet(self, paths: Sequence[AnyPath]) -> Table:
         import polars as pl
 
         first = paths[0]
-        if isinstance(first, UPath) and first.protocol not in {"", "file"}:
-            import pyarrow.dataset as pads
+        with parquet_of(paths):
+            if isinstance(first, UPath) and first.protocol not in {"", "file"}:
+                import pyarrow.dataset as pads
 
-            files = pads.dataset(
-                [path.path for path in paths if isinstance(path, UPath)], filesystem=first.fs
-            )
-            return nw.from_native(pl.scan_pyarrow_dataset(files))
-        return nw.from_native(
-            pl.scan_parquet([str(path) for path in paths], hive_partitioning=False, glob=False)
-        )
+                files = pads.dataset(
+                    [path.path for path in paths if isinstance(path, UPath)], filesystem=first.fs
+                )
+                return nw.from_native(pl.scan_pyarrow_dataset(files))
+            names = [str(path) for path in paths]
+            table = nw.from_native(pl.scan_parquet(names, hive_partitioning=False, glob=False))
+            table.collect_schema()  # opens the files
+            return table
 
     def from_arrow(self, table: pa.Table) -> Table:
         import polars as pl
@@ -272,14 +319,24 @@ class PolarsEngine:
         return nw.from_native(self._frame(table).collect(engine="streaming").lazy())
 
     def write_parquet(self, table: Table, folder: AnyPath, *, sort_by: Sequence[str]) -> int:
-        folder.mkdir(parents=True, exist_ok=True)
+        import polars as pl
+
         frame = self._frame(table.sort(*sort_by, nulls_last=True) if sort_by else table)
         target = folder / FILE_NAME
-        with target.open("wb") as file:
-            # A fixed size, because by default it follows the number of threads.
-            frame.sink_parquet(
-                file, compression="zstd", row_group_size=ROW_GROUP_ROWS, engine="streaming"
-            )
+        with storage(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            try:
+                with target.open("wb") as file:
+                    # A fixed size, because by default it follows the number of threads.
+                    frame.sink_parquet(
+                        file, compression="zstd", row_group_size=ROW_GROUP_ROWS, engine="streaming"
+                    )
+            except pl.exceptions.ComputeError as error:
+                if "IO error" not in str(error):
+                    raise
+                raise StorageUnusable(
+                    path=str(folder), reason=f"cannot be written: {error}"
+                ) from error
         return _rows_in(target)
 
     def day_number(self, table: Table, column: str) -> Table:
@@ -288,6 +345,9 @@ class PolarsEngine:
         others = _beside_day(table, column)
         day = pl.col(column).cast(pl.Date).cast(pl.Int32).alias("day")
         return nw.from_native(self._frame(table).select(*others, day))
+
+    def reading(self) -> AbstractContextManager[DuckDBEngine]:
+        return self._reading()
 
     def clear(self) -> None:
         """Nothing to drop: polars frees what is no longer referred to."""
@@ -355,20 +415,9 @@ def open_engine(
     threads: int | None = None,
     spill_dir: str | Path | None = None,
 ) -> Engine:
-    """The engine of that name. `polars` decides on memory, threads and spilling itself."""
-    if name == "polars":
-        return PolarsEngine()
-    return DuckDBEngine(memory_limit, threads, spill_dir)
-
-
-@contextmanager
-def reading_engine(engine: Engine) -> Iterator[DuckDBEngine]:
-    """DuckDB to read sources with, which are parsed natively: `engine` itself, or one beside it."""
-    if isinstance(engine, DuckDBEngine):
-        yield engine
-        return
-    with DuckDBEngine() as beside:
-        yield beside
+    """The engine of that name; `polars` follows the settings only where DuckDB reads for it."""
+    engine = PolarsEngine if name == "polars" else DuckDBEngine
+    return engine(memory_limit, threads, spill_dir)
 
 
 def engine_for_native(frame: object) -> Engine:

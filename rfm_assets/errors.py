@@ -338,12 +338,13 @@ class CutPointsUnusable(RfmError):
 
 
 class AttributesClash(RfmError):
-    """Customer attributes named like computed columns."""
+    """Customer attributes named like computed columns or like each other, whatever the case."""
 
     def __init__(self, *, columns: Sequence[str]) -> None:
         super().__init__(
             f"customer_data_asset_key: the attribute columns {', '.join(map(repr, columns))} have "
-            "the names of computed columns. Rename them in the asset, or leave them out."
+            "the names of computed columns or of each other (case does not tell them apart). "
+            "Rename them in the asset, or leave them out."
         )
         self.key, self.columns = "customer_data_asset_key", tuple(columns)
 
@@ -449,3 +450,53 @@ class SourceStale(RfmError):
             "No list is published from it. Export it again, or raise `max_age_days`."
         )
         self.source, self.age_days = source, age_days
+
+
+class AmountsTooLarge(RfmError):
+    """Amounts whose sum could be beyond what is added up exactly."""
+
+    def __init__(self, *, column: str, total: float, limit: float) -> None:
+        super().__init__(
+            f"transactions: `{column}` of the observation window adds up to {total:.3g} regardless "
+            f"of sign, and sums are exact up to {limit:.3g}. Correct amounts that are too large, "
+            "or give them in a larger unit, such as thousands."
+        )
+        self.column, self.total = column, total
+
+
+class StorageUnusable(RfmError):
+    """A folder or bucket that is full, read-only, no folder, or out of reach."""
+
+    def __init__(
+        self,
+        *,
+        path: str,
+        reason: str,
+        fix: str = "Free some space there, or let this user write and read it, or name another "
+        "place; then run the partition again. The last good snapshot is kept.",
+    ) -> None:
+        super().__init__(f"{path} {reason}. {fix}")
+        self.path, self.reason = path, reason
+
+
+class OutOfMemory(RfmError):
+    """The memory limit of the engine is too small for what it computes."""
+
+    def __init__(self, *, reason: str) -> None:
+        super().__init__(
+            f"DuckDB has too little memory: {reason}. Raise `memory_limit` of the deployment, or "
+            "lower its `threads`, each of which needs some of it."
+        )
+        self.reason = reason
+
+
+class TypesDiffer(RfmError):
+    """A column that is of one type in some snapshots, and in others of one unlike it."""
+
+    def __init__(self, *, table: str, column: str, types: Mapping[str, str]) -> None:
+        listed = ", ".join(f"{kind} as of {as_of}" for kind, as_of in types.items())
+        super().__init__(
+            f"{table}: column {column!r} is {listed}, which do not follow each other in one "
+            "column. Ask for a shorter range, for other `columns`, or for one date at a time."
+        )
+        self.table, self.column, self.types = table, column, dict(types)

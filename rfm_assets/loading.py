@@ -16,7 +16,14 @@ from upath import UPath
 
 from rfm_assets.domain.frames import Table
 from rfm_assets.engine import DuckDBEngine, Engine, PolarsEngine, to_arrow
-from rfm_assets.errors import ColumnMissing, InvalidAsOf, InvalidConfig, TableMissing, did_you_mean
+from rfm_assets.errors import (
+    ColumnMissing,
+    InvalidAsOf,
+    InvalidConfig,
+    TableMissing,
+    TypesDiffer,
+    did_you_mean,
+)
 from rfm_assets.store import ROWS, Snapshot, Store
 
 FrameKind: TypeAlias = Literal["pandas", "polars", "polars_lazy", "pyarrow", "duckdb", "narwhals"]
@@ -54,7 +61,9 @@ def load_table(
     Raises:
         TableMissing: The store has no such table.
         SnapshotMissing: The table has no snapshot of that date, or none in the range.
+        SnapshotUnreadable: A stored file is damaged, or lies in the wrong folder.
         ColumnMissing: The table has no such column.
+        TypesDiffer: In the range, a column is text here and a number there, or the like.
     """
     if kind not in get_args(FrameKind):
         raise InvalidConfig(
@@ -84,21 +93,54 @@ def read_snapshots(
 
     Raises:
         ColumnMissing: None of the snapshots has a column of `columns`.
+        TypesDiffer: A column has types that do not fit into one.
     """
     tables = [engine.scan_parquet(snapshot.files(part)) for snapshot in snapshots]
     schemas = [dict(table.collect_schema()) for table in tables]
-    known: dict[str, nw.dtypes.DType] = {}
-    for schema in schemas:
-        known |= schema
+    known = {column: None for schema in schemas for column in schema}
     for column in columns or ():
         if column not in known:
             raise ColumnMissing(
                 column=column, table=snapshots[0].table, available=list(known), key="columns"
             )
-    chosen = {column: known[column] for column in (columns or known)}
+    chosen = {
+        column: _common_type(column, snapshots, [schema.get(column) for schema in schemas])
+        for column in (columns or known)
+    }
     return nw.concat(
         [_aligned(table, schema, chosen) for table, schema in zip(tables, schemas, strict=True)],
         how="vertical",
+    )
+
+
+def _common_type(
+    column: str, snapshots: Sequence[Snapshot], found: Sequence[nw.dtypes.DType | None]
+) -> nw.dtypes.DType:
+    """The type that holds the column's values of every snapshot.
+
+    Unlike a cast to the last one's type, it cuts off no fraction and makes no number of a text.
+    """
+    seen: dict[nw.dtypes.DType, str] = {}
+    for snapshot, kind in zip(snapshots, found, strict=True):
+        # A column of nulls alone has no type of its own.
+        if kind is not None and kind != nw.Unknown:
+            seen.setdefault(kind, str(snapshot.as_of or "all"))
+    if len(seen) <= 1:
+        return next(iter(seen), nw.Unknown())
+    if all(kind.is_integer() for kind in seen) and nw.UInt64() not in seen:
+        return nw.Int64()
+    if all(kind.is_numeric() for kind in seen):
+        return nw.Float64()
+    texts = (nw.String, nw.Categorical, nw.Enum)
+    if all(isinstance(kind, texts) for kind in seen):
+        return nw.String()
+    days = (nw.Date, nw.Datetime)
+    if all(isinstance(kind, days) and getattr(kind, "time_zone", None) is None for kind in seen):
+        return nw.Datetime("us")
+    raise TypesDiffer(
+        table=snapshots[0].table,
+        column=column,
+        types={str(kind): as_of for kind, as_of in seen.items()},
     )
 
 

@@ -17,6 +17,9 @@ from rfm_assets.validation import CheckOutcome
 FORMAT = 1
 """Raised when an older release could no longer read what is written."""
 
+POINTER, MANIFEST, PROMOTED = "CURRENT", "manifest.json", "PROMOTED"
+"""Names of the documents: of a snapshot's folder the first, of each version's the others."""
+
 VersionName = Annotated[str, Field(pattern=r"^\d{8}T\d{12}Z-[0-9a-f]{8}$")]
 """A version's folder: the UTC time at which it was begun, and eight random digits."""
 
@@ -69,6 +72,11 @@ class Pointer(BaseModel):
     version: VersionName
     superseded: list[Superseded] = []
 
+    @property
+    def versions(self) -> set[str]:
+        """Every version that must stay."""
+        return {self.version, *(past.version for past in self.superseded)}
+
 
 class Promotion(BaseModel):
     """Says that a version was promoted, which tells a lost pointer from an unfinished run."""
@@ -89,6 +97,12 @@ def read_document(path: UPath, kind: type[Document]) -> Document:
         raise SnapshotUnreadable(path=str(path), reason="is gone") from error
     except UnicodeDecodeError as error:
         raise SnapshotUnreadable(path=str(path), reason="is damaged: it is not text") from error
+    except OSError as error:
+        raise SnapshotUnreadable(
+            path=str(path),
+            reason=f"cannot be read: {error.strerror or error}",
+            fix="Let this user read it, and check that the disk or bucket answers.",
+        ) from error
     try:
         content = json.loads(text)
         written = content.get("format", 0) if isinstance(content, dict) else 0

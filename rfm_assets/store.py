@@ -8,15 +8,14 @@
 A table without dates lies under `as_of=all`. A version is written under its final name and is
 invisible until CURRENT names it, so that promotion is one small put: it needs no rename, which
 buckets do not have. Readers take no lock and never wait. The store knows nothing of what the
-rows mean: validation is `publishing.py`'s business, reading Parquet is the engine's.
+rows mean: validation is `publishing.py`'s business, reading Parquet is the engine's, and which
+versions are old enough to go is decided in `sweeping.py`.
 """
 
 import os
 import re
 import secrets
-import shutil
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -32,20 +31,27 @@ from rfm_assets.errors import (
     SnapshotMissing,
     SnapshotUnreadable,
     StagingClosed,
+    StorageUnusable,
 )
-from rfm_assets.manifest import Manifest, Pointer, Promotion, Superseded, read_document
+from rfm_assets.failures import best_effort, storage
+from rfm_assets.manifest import (
+    MANIFEST,
+    POINTER,
+    PROMOTED,
+    Manifest,
+    Pointer,
+    Promotion,
+    Superseded,
+    read_document,
+)
+from rfm_assets.sweeping import VERSION_TIME, Sweeper, remove
 
 AsOf: TypeAlias = date | None
 """The date of a snapshot; None for a table without dates."""
 
 ROWS = "rows"
-_POINTER = "CURRENT"
-_MANIFEST = "manifest.json"
-_PROMOTED = "PROMOTED"
 _WITHOUT_DATE = "as_of=all"
 _TABLE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_]*", re.ASCII)
-_VERSION = re.compile(r"\d{8}T\d{12}Z-[0-9a-f]{8}", re.ASCII)
-_VERSION_TIME = "%Y%m%dT%H%M%S%f"
 
 KEEP_SUPERSEDED = timedelta(hours=1)
 """How long a replaced version stays for those who are still reading it. The one directly before
@@ -92,7 +98,7 @@ class Staging:
         self._store = store
         self.table = table
         self.as_of = as_of
-        self.version = f"{_now():{_VERSION_TIME}}Z-{secrets.token_hex(4)}"
+        self.version = f"{_now():{VERSION_TIME}}Z-{secrets.token_hex(4)}"
         self.folder = store.folder(table, as_of) / self.version
         self._open = True
 
@@ -109,7 +115,12 @@ class Staging:
         """Make this version the one that everybody reads, in one atomic step.
 
         Everything is on the disk before the pointer moves. Where two writers promote the same
-        snapshot, the last one wins, and each of the two is whole.
+        snapshot, the last one wins, and each of the two is whole. What fails after the pointer
+        has moved is only logged, because the snapshot is published.
+
+        Raises:
+            StorageUnusable: The disk is full, or the store cannot be written.
+            SnapshotUnreadable: A part has no file.
         """
         self._require_open()
         complete = manifest.model_copy(
@@ -125,6 +136,7 @@ class Staging:
         )
         snapshot = self._store.promote(self, complete)
         self._open = False
+        self._store.settle(snapshot)
         return snapshot
 
     def __enter__(self) -> Self:
@@ -138,7 +150,10 @@ class Staging:
     ) -> None:
         if self._open:
             self._open = False
-            _remove(self.folder)
+            # An interruption may come between the pointer's move and the end of `promote`.
+            with best_effort("the version given up is left behind", self.folder):
+                if not self._store.names(self.table, self.as_of, self.version):
+                    remove(self.folder)
 
     def _require_open(self) -> None:
         if not self._open:
@@ -160,10 +175,14 @@ class Store:
         # Local paths are made absolute, so that a later change of directory changes nothing.
         self.root = UPath(Path(path.path).expanduser().resolve()) if self._local else path
         self._keep_superseded = keep_superseded
-        self._abandon_after = abandon_after
+        self._sweeper = Sweeper(keep_superseded=keep_superseded, abandon_after=abandon_after)
 
     def tables(self) -> list[str]:
-        """The tables that have a folder here, by name."""
+        """The tables that have a folder here, by name.
+
+        Raises:
+            StorageUnusable: The root is no folder, or cannot be read.
+        """
         names = (path.name for path in self._listing(self.root))
         return sorted(name for name in names if _TABLE_NAME.fullmatch(name))
 
@@ -189,7 +208,8 @@ class Store:
 
         Raises:
             SnapshotMissing: There is none.
-            SnapshotUnreadable: There is one, but its pointer or manifest cannot be read.
+            SnapshotUnreadable: There is one, but its pointer or manifest cannot be read, or was
+                written for another table or date.
         """
         wanted = "all" if as_of is None else str(as_of)
         if as_of == "latest":
@@ -203,8 +223,16 @@ class Store:
             raise SnapshotMissing(
                 table=table, as_of=wanted, root=str(self.root), available=available
             )
-        version = folder / read_document(folder / _POINTER, Pointer).version
-        manifest = read_document(version / _MANIFEST, Manifest)
+        version = folder / read_document(folder / POINTER, Pointer).version
+        manifest = read_document(version / MANIFEST, Manifest)
+        if (manifest.table, manifest.as_of, manifest.version) != (table, as_of, version.name):
+            raise SnapshotUnreadable(
+                path=str(version / MANIFEST),
+                reason=f"is of {manifest.table or 'no table'} as of {manifest.as_of or 'all'}, "
+                f"version {manifest.version or 'unknown'}, and does not belong where it lies",
+                fix="A folder was copied or renamed: move it back, or remove it and run the "
+                "partition again.",
+            )
         return Snapshot(table, as_of, version.name, manifest, version)
 
     def before(self, table: str, as_of: date) -> Snapshot | None:
@@ -238,22 +266,40 @@ class Store:
                     path=str(staging.folder / part), reason="has no Parquet file to promote"
                 )
         folder = self.folder(staging.table, staging.as_of)
-        _write(staging.folder / _MANIFEST, manifest.model_dump_json(indent=1))
-        if self._local:
-            _flush(staging.folder)
-        superseded = self._superseded(folder)
-        pointer = Pointer(version=staging.version, superseded=superseded)
-        self._move_pointer(folder, staging.folder, pointer)
-        _write(staging.folder / _PROMOTED, Promotion(at=_now()).model_dump_json())
-        self._sweep(folder, {pointer.version, *(past.version for past in superseded)})
+        with storage(staging.folder):
+            _write(staging.folder / MANIFEST, manifest.model_dump_json(indent=1))
+            if self._local:
+                _flush(staging.folder)
+            pointer = Pointer(version=staging.version, superseded=self._superseded(folder))
+            self._move_pointer(folder, staging.folder, pointer)
         return Snapshot(staging.table, staging.as_of, staging.version, manifest, staging.folder)
+
+    def settle(self, snapshot: Snapshot) -> None:
+        """What follows a promotion, none of which may fail it; `Staging.promote` calls it."""
+        folder = snapshot.folder.parent
+        with best_effort("its folders could not be synced to the disk", snapshot.folder):
+            if self._local:
+                for level in (folder, folder.parent, self.root):
+                    _sync(Path(level))
+        with best_effort("the note of its promotion could not be written", snapshot.folder):
+            _write(snapshot.folder / PROMOTED, Promotion(at=_now()).model_dump_json())
+        with best_effort("old versions could not be removed", snapshot.folder):
+            self._forget_listings()
+            self._sweeper.sweep(folder, now=_now())
+            self._sweeper.sweep_abandoned(folder.parent, now=_now())
+
+    def names(self, table: str, as_of: AsOf, version: str) -> bool:
+        """Whether the pointer names `version`, as the current one or one that may still be read."""
+        pointer = self.folder(table, as_of) / POINTER
+        self._forget_listings()
+        return pointer.exists() and version in read_document(pointer, Pointer).versions
 
     def _superseded(self, folder: UPath) -> list[Superseded]:
         """What the next pointer replaces: the current version, and those replaced just before."""
-        if not (folder / _POINTER).exists():
+        if not (folder / POINTER).exists():
             return []
         now = _now()
-        old = read_document(folder / _POINTER, Pointer)
+        old = read_document(folder / POINTER, Pointer)
         recent = [past for past in old.superseded if now - past.since < self._keep_superseded]
         return [Superseded(version=old.version, since=now), *recent]
 
@@ -261,46 +307,32 @@ class Store:
         text = pointer.model_dump_json()
         if not self._local:
             # One put of one small object: a bucket shows the old one or the new one.
-            _write(folder / _POINTER, text)
+            _write(folder / POINTER, text)
             return
-        _write(staged / _POINTER, text)
-        _sync(Path(staged / _POINTER))
-        Path(staged / _POINTER).replace(folder / _POINTER)
-        for level in (folder, folder.parent, self.root):
-            _sync(Path(level))
-
-    def _sweep(self, folder: UPath, kept: set[str]) -> None:
-        """Remove versions that nobody reads any more, and those that a killed run left behind.
-
-        A version that the pointer does not know was either promoted, and is then replaced, or
-        it is being written right now, or it was abandoned. Only its age tells the last two
-        apart. A version that lost a race between two writers keeps its readers' time too.
-        """
-        now = _now()
-        for path in self._listing(folder):
-            if path.name in kept or not _VERSION.fullmatch(path.name):
-                continue
-            if (path / _PROMOTED).exists():
-                gone = now - _promoted(path) >= self._keep_superseded
-            else:
-                gone = now - _started(path.name) >= self._abandon_after
-            if gone:
-                _remove(path)
+        _write(staged / POINTER, text)
+        _sync(Path(staged / POINTER))
+        Path(staged / POINTER).replace(folder / POINTER)
 
     def _has_snapshot(self, folder: UPath) -> bool:
         self._forget_listings()
-        if (folder / _POINTER).exists():
-            return True
+        with storage(folder):
+            if (folder / POINTER).exists():
+                return True
         for version in self._listing(folder):
-            if (version / _PROMOTED).exists():
+            if (version / PROMOTED).exists():
                 raise SnapshotUnreadable(
-                    path=str(folder / _POINTER), reason="is gone, but a version was promoted"
+                    path=str(folder / POINTER), reason="is gone, but a version was promoted"
                 )
         return False
 
     def _listing(self, folder: UPath) -> list[UPath]:
         self._forget_listings()
-        return list(folder.iterdir()) if folder.is_dir() else []
+        with storage(folder):
+            if folder.is_dir():
+                return list(folder.iterdir())
+            if self.root.is_file():
+                raise StorageUnusable(path=str(self.root), reason="is a file and no folder")
+        return []
 
     def _forget_listings(self) -> None:
         """Bucket file systems remember what they listed, also after another process changed it."""
@@ -342,18 +374,6 @@ def _date_of(folder_name: str) -> date | None:
         return None
 
 
-def _started(version: str) -> datetime:
-    return datetime.strptime(version.partition("Z")[0], _VERSION_TIME).replace(tzinfo=UTC)
-
-
-def _promoted(version: UPath) -> datetime:
-    try:
-        return read_document(version / _PROMOTED, Promotion).at
-    except SnapshotUnreadable:
-        # Its writer was killed just after the pointer had moved.
-        return _started(version.name)
-
-
 def _write(path: UPath, text: str) -> None:
     path.write_text(text, encoding="utf-8")
 
@@ -372,12 +392,3 @@ def _sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _remove(folder: UPath) -> None:
-    """Remove a version. Where another writer sweeps the same one, either finishes the work."""
-    if isinstance(folder, Path):
-        with suppress(FileNotFoundError):
-            shutil.rmtree(folder)
-    elif folder.exists():
-        folder.fs.rm(folder.path, recursive=True)

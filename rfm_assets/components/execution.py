@@ -2,7 +2,7 @@
 
 One op handles one week or a backfill of many. What a week's table is made of is the component's
 `work`; here its checks become Dagster check results, its figures become metadata of its own
-partition, and a refused week stops the run while the weeks before it stay published.
+partition, and a week that fails stops the run while the weeks before it stay published.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -15,7 +15,7 @@ from rfm_assets import quality
 from rfm_assets.components.base import RfmComponent
 from rfm_assets.components.inputs import Inputs
 from rfm_assets.components.resources import EngineResource, StoreResource
-from rfm_assets.errors import ValidationFailed
+from rfm_assets.errors import RfmError, ValidationFailed
 from rfm_assets.publishing import Publication
 from rfm_assets.schemas import TableContract
 from rfm_assets.store import table_name
@@ -79,7 +79,7 @@ def publishing_assets(
     )
     def _publish(
         context: dg.AssetExecutionContext, rfm_store: StoreResource, rfm_engine: EngineResource
-    ) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult]:
+    ) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult | dg.AssetMaterialization]:
         weeks = [Week(None)]
         if partitioned:
             weeks = [Week(as_of, key) for key, as_of in component.as_of_dates(context)]
@@ -96,13 +96,17 @@ def run_weeks(
     store: StoreResource,
     engine: EngineResource,
     work: Callable[[Week, Inputs], Mapping[dg.AssetKey, Published]],
-) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult]:
+) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult | dg.AssetMaterialization]:
     """Publish each week in order and yield the check results, then the materialisations.
 
     `work` gets the week and what it may read, with an engine that is emptied after each week.
     Yields one result per check over all weeks: it fails if it failed in any week, and its text
-    is that of the first such week. Raises dg.Failure at the first week that is refused, after
-    recording the weeks before it as materialised.
+    is that of the first such week. Whatever stops a week, the weeks before it are recorded as
+    materialised first.
+
+    Raises:
+        dg.Failure: A week is refused, or fails with an error of this package. It is not tried
+            again where its rows were refused, because they would be again.
     """
     outcomes: dict[dg.AssetKey, list[tuple[Week, CheckOutcome]]] = {}
     done: list[tuple[Week, Mapping[dg.AssetKey, Published]]] = []
@@ -112,21 +116,24 @@ def run_weeks(
                 context.log.info("%s of %s: as of %s", position, len(weeks), week.label)
             try:
                 published = work(week, Inputs(store.get_store(), opened))
-            except ValidationFailed as refused:
-                key = _key_of(context, refused.table)
-                outcomes.setdefault(key, []).extend((week, o) for o in refused.outcomes)
-                # Logged events are taken up with the next yield, so they come before the results.
-                _record(context, done)
+                for key, one in published.items():
+                    outcomes.setdefault(key, []).extend((week, o) for o in one.publication.outcomes)
+                done.append((week, published))
+                opened.clear()
+            except BaseException as error:  # A run that is terminated has published weeks, too.
+                if isinstance(error, ValidationFailed):
+                    key = _key_of(context, error.table)
+                    outcomes.setdefault(key, []).extend((week, o) for o in error.outcomes)
+                # What is logged and not yielded is lost with the step, so these are yielded.
+                yield from _materialised(done)
                 yield from _asked(context, _check_results(outcomes, len(weeks)))
+                if not isinstance(error, RfmError):
+                    raise
                 raise dg.Failure(
-                    description=str(refused),
+                    description=str(error),
                     metadata={"as_of": week.label, "weeks published before": len(done)},
-                    allow_retries=False,
-                ) from refused
-            for key, one in published.items():
-                outcomes.setdefault(key, []).extend((week, o) for o in one.publication.outcomes)
-            done.append((week, published))
-            opened.clear()
+                    allow_retries=not isinstance(error, ValidationFailed),
+                ) from error
     yield from _asked(context, _check_results(outcomes, len(weeks)))
     for key in _selected(context, done[-1][1]) if done else ():
         for week, published in done:
@@ -188,17 +195,14 @@ def _key_of(context: dg.AssetExecutionContext, table: str) -> dg.AssetKey:
     return next(iter(context.assets_def.keys))
 
 
-def _record(
-    context: dg.AssetExecutionContext,
+def _materialised(
     done: Sequence[tuple[Week, Mapping[dg.AssetKey, Published]]],
-) -> None:
-    """Tell Dagster of weeks that are published although the run will fail."""
+) -> Iterator[dg.AssetMaterialization]:
+    """What tells Dagster of weeks that are published although the run will fail."""
     for week, published in done:
         for key, one in published.items():
-            context.log_event(
-                dg.AssetMaterialization(
-                    asset_key=key, partition=week.partition_key, metadata=dict(_metadata(one))
-                )
+            yield dg.AssetMaterialization(
+                asset_key=key, partition=week.partition_key, metadata=dict(_metadata(one))
             )
 
 

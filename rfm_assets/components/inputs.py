@@ -8,7 +8,7 @@ from datetime import date
 import dagster as dg
 
 from rfm_assets.domain.frames import Table
-from rfm_assets.engine import Engine, reading_engine
+from rfm_assets.engine import Engine
 from rfm_assets.store import ROWS, Snapshot, Store, table_name
 
 
@@ -46,7 +46,7 @@ class Inputs:
     @contextmanager
     def reading(self) -> Iterator["Inputs"]:
         """The same on the engine that sources are read with."""
-        with reading_engine(self.engine) as engine:
+        with self.engine.reading() as engine:
             yield Inputs(self.store, engine, self.versions)
 
     def provenance(self) -> Mapping[str, str]:
