@@ -9,16 +9,21 @@ from zoneinfo import ZoneInfo
 import dagster as dg
 from pydantic import Field, field_validator
 
+from rfm_assets import quality
 from rfm_assets.components.base import RfmComponent
 from rfm_assets.components.columns import table_schema
 from rfm_assets.components.execution import Published, Week, check_specs, publishing_assets
 from rfm_assets.components.inputs import Inputs
 from rfm_assets.domain.config import ConfigModel
+from rfm_assets.domain.segments import STORED_COLUMNS
 from rfm_assets.publishing import publish
 from rfm_assets.schemas import CUSTOMER_DATA
-from rfm_assets.sources.config import Attribute, TimeZoneName, short_attributes
+from rfm_assets.sources.config import Attribute, TimeZoneName, freely_named, short_attributes
 from rfm_assets.sources.customers import CustomerSource, read_customers
 from rfm_assets.store import table_name
+
+TAKEN = tuple(name.lower() for name in (*STORED_COLUMNS, "segmented_at", "refunded"))
+"""Columns that stand beside the attributes, or are computed with them, in `customer_segments`."""
 
 
 class CustomerColumns(ConfigModel):
@@ -34,6 +39,11 @@ class CustomerColumns(ConfigModel):
     _short_form = field_validator(
         "attributes", mode="before", json_schema_input_type=dict[str, str | Attribute]
     )(short_attributes)
+
+    @field_validator("attributes")
+    @classmethod
+    def _names_are_free(cls, attributes: dict[str, Attribute]) -> dict[str, Attribute]:
+        return freely_named(attributes, TAKEN)
 
 
 class CustomerDataComponent(RfmComponent):
@@ -76,7 +86,7 @@ class CustomerDataComponent(RfmComponent):
             with inputs.reading() as reading:
                 return self._publish(reading, root, today, run.run.run_id)
 
-        checks = check_specs(self.key, CUSTOMER_DATA, ())
+        checks = check_specs(self.key, CUSTOMER_DATA, quality.CUSTOMER_RULES)
         return publishing_assets(
             self, context, specs=[spec], checks=checks, work=work, partitioned=False
         )
@@ -97,6 +107,8 @@ class CustomerDataComponent(RfmComponent):
             "rows without customer": reading.rows_without_customer,
             "broken lines": reading.broken_lines,
         }
+        unreadable = {f"unreadable/{name}": n for name, n in reading.unreadable.items()}
+        kinds = {name: a.kind for name, a in self.columns.attributes.items()}
         publication = publish(
             inputs.store,
             inputs.engine,
@@ -104,8 +116,15 @@ class CustomerDataComponent(RfmComponent):
             table=table_name(self.key.path),
             as_of=None,
             frame=reading.table,
+            rules=[
+                quality.attributes_readable(
+                    unreadable=reading.unreadable,
+                    booleans={name for name, kind in kinds.items() if kind == "boolean"},
+                )
+            ],
             run_id=run_id,
+            config_hash=self.config_hash,
             source_fingerprint=reading.source_fingerprint,
-            counts=left_out,
+            counts={**left_out, **unreadable},
         )
-        return {self.key: Published(publication, left_out)}
+        return {self.key: Published(publication, {**left_out, **unreadable})}

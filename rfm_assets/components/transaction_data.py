@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 from zoneinfo import ZoneInfo
 
 import dagster as dg
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from rfm_assets import quality
 from rfm_assets.components.base import RfmComponent
@@ -19,11 +19,11 @@ from rfm_assets.domain.distribution import newest_day
 from rfm_assets.domain.rfm import day_number
 from rfm_assets.domain.row_policy import TransactionPolicy
 from rfm_assets.domain.transactions import PolicyCounts, PolicyResult, apply_policy
-from rfm_assets.errors import SnapshotMissing, ValidationFailed
+from rfm_assets.errors import InvalidConfig, SnapshotMissing, ValidationFailed
 from rfm_assets.publishing import Publication, Staged, publish
 from rfm_assets.schemas import TRANSACTION_DATA, TRANSACTION_DATA_REJECTS
 from rfm_assets.sources.config import ColumnMapping, Source, TimeZoneName
-from rfm_assets.sources.reading import Reading, read
+from rfm_assets.sources.reading import Reading, naming_failures, read
 from rfm_assets.store import table_name
 from rfm_assets.validation import CheckOutcome
 
@@ -59,6 +59,24 @@ class TransactionDataComponent(RfmComponent):
         default=quality.TransactionChecks(),
         description="When transactions warn, and when they are not published.",
     )
+
+    @model_validator(mode="after")
+    def _currency_is_known(self) -> Self:
+        for key in ("exchange_rates", "currency"):
+            given = getattr(self.policy, key)
+            if given and self.columns.currency is None:
+                raise InvalidConfig(
+                    key=f"policy.{key}",
+                    value=given,
+                    reason="has no effect, because no column says the currency of a row",
+                    fix="Map one under `columns.currency`, or remove the key.",
+                )
+        return self
+
+    @property
+    def _settings(self) -> str:
+        """Fingerprint of what decides on the rows; the checks only decide on publishing them."""
+        return self.model_copy(update={"checks": quality.TransactionChecks()}).config_hash
 
     def definitions(self, context: dg.ComponentLoadContext) -> dg.Definitions:
         rejects_key = self.sibling_key(REJECTS)
@@ -126,6 +144,18 @@ class TransactionDataComponent(RfmComponent):
         )
         for note in reading.notes:
             context.log.info(note)
+        # Parquet is not read before this: what is wrong inside a file turns up here.
+        with naming_failures(reading.name):
+            return self._publish_read(inputs, reading, now, rejects_key, context)
+
+    def _publish_read(
+        self,
+        inputs: Inputs,
+        reading: Reading,
+        now: datetime,
+        rejects_key: dg.AssetKey,
+        context: dg.AssetExecutionContext,
+    ) -> Mapping[dg.AssetKey, Published]:
         result = apply_policy(
             reading.table,
             self.policy,
@@ -141,7 +171,7 @@ class TransactionDataComponent(RfmComponent):
             as_of=None,
             frame=result.rejects,
             run_id=context.run.run_id,
-            config_hash=self.policy.fingerprint(),
+            config_hash=self._settings,
             source_fingerprint=reading.source_fingerprint,
             counts=dict(result.counts.rejected_by_reason),
         )
@@ -181,7 +211,7 @@ class TransactionDataComponent(RfmComponent):
             return [
                 quality.reconciles(
                     "rows_reconcile",
-                    whole=("rows read", counts.rows_in),
+                    whole=("rows read", reading.rows),
                     parts={
                         "kept": staged.row_counts["rows"],
                         "set aside": rejects.snapshot.manifest.row_counts["rows"],
@@ -212,7 +242,7 @@ class TransactionDataComponent(RfmComponent):
             frame=result.kept,
             rules=rules,
             run_id=run_id,
-            config_hash=self.policy.fingerprint(),
+            config_hash=self._settings,
             source_fingerprint=reading.source_fingerprint,
             counts=counts.as_dict(),
         )

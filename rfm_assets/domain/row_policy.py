@@ -5,6 +5,8 @@ How a row is judged does not belong here (`transactions.py`).
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from typing import Final, Literal, TypeAlias, cast
 
 from pydantic import Field, field_validator, model_validator
@@ -26,6 +28,15 @@ REJECT_REASONS: Final = (
 """Why rows are set aside, in the order in which they are tried."""
 DROP_REASONS: Final = ("excluded_customer", "refund", "duplicate")
 """Why rows are left out on purpose, besides reasons for which the policy says `drop`."""
+
+
+WHOLE_FLOAT: Final = r"^(-?[0-9]+)\.0+$"
+"""An id that a spreadsheet or a float column has written as a number, such as 17850.0."""
+
+
+def canonical_id(text: str) -> str:
+    """The one spelling of an id, as reading a source gives it: `17850` for 17850.0."""
+    return re.sub(WHOLE_FLOAT, r"\1", unicodedata.normalize("NFC", text.strip()))
 
 
 class TransactionPolicy(ConfigModel):
@@ -82,7 +93,8 @@ class TransactionPolicy(ConfigModel):
         ),
     )
     excluded_customers: list[str] = Field(
-        default=[], description="Customer ids of staff and tests, whose rows are dropped."
+        default=[],
+        description="Customer ids of staff and tests, in quotes, whose rows are dropped.",
     )
     currency: str | None = Field(
         default=None,
@@ -101,14 +113,26 @@ class TransactionPolicy(ConfigModel):
         description="Rows whose currency is missing or has no exchange rate.",
     )
 
-    @field_validator("excluded_customers", mode="before", json_schema_input_type=list[str | int])
+    @field_validator("excluded_customers", mode="before")
     @classmethod
     def _ids_are_text(cls, value: object) -> object:
-        # YAML reads a bare 17850 as a number; an id is text.
+        # YAML reads a bare 0042 as the number 34: what was written cannot be told any more.
         if not isinstance(value, list):
             return value
         items = cast("list[object]", value)
-        return [str(item) if type(item) is int else item for item in items]
+        numbers = [item for item in items if isinstance(item, int | float)]
+        if numbers:
+            message = (
+                f"{numbers[0]!r} is a number, and ids are text. Write every id in quotes, as it "
+                "stands in the source."
+            )
+            raise ValueError(message)
+        return items
+
+    @field_validator("excluded_customers")
+    @classmethod
+    def _ids_in_canonical_spelling(cls, ids: list[str]) -> list[str]:
+        return [canonical_id(text) for text in ids]
 
     @field_validator("exchange_rates")
     @classmethod
@@ -117,12 +141,22 @@ class TransactionPolicy(ConfigModel):
             if not 0 < rate < float("inf"):
                 message = f"the rate of {code} is {rate}; rates are greater than 0"
                 raise ValueError(message)
+        if len({code.upper() for code in rates}) < len(rates):
+            message = "a currency has two rates"
+            raise ValueError(message)
         return {code.upper(): rate for code, rate in rates.items()}
 
     @model_validator(mode="after")
     def _rates_lead_somewhere(self) -> TransactionPolicy:
         if self.exchange_rates and self.currency is None:
             message = "exchange_rates need `currency`, the one that amounts are converted to"
+            raise ValueError(message)
+        own = self.exchange_rates.get(str(self.currency).upper(), 1.0)
+        if own != 1:
+            message = (
+                f"the rate of {self.currency} is {own:g}, but amounts are kept in {self.currency}. "
+                "Leave its rate out; a rate is units of `currency` for one unit of another."
+            )
             raise ValueError(message)
         return self
 

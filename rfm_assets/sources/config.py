@@ -6,6 +6,7 @@ Reading does not belong here (`reading.py`), nor what is done with bad rows (`do
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Annotated, Literal, TypeAlias
 from zoneinfo import ZoneInfo
 
@@ -189,6 +190,36 @@ class Attribute(ConfigModel):
     kind: Kind = Field(
         default="text", description="What it is; values that cannot be read become empty."
     )
+    true_words: list[str] = Field(
+        default=["true", "yes", "y", "t", "1"],
+        min_length=1,
+        description="Words that mean true in a boolean column, such as `[ja]`; case does not "
+        "matter.",
+    )
+    false_words: list[str] = Field(
+        default=["false", "no", "n", "f", "0"],
+        min_length=1,
+        description="Words that mean false, such as `[nein]`; any other word cannot be read.",
+    )
+
+    @model_validator(mode="after")
+    def _words_differ(self) -> Attribute:
+        given = self.model_fields_set & {"true_words", "false_words"}
+        if given and self.kind != "boolean":
+            message = f"{' and '.join(sorted(given))} need `kind: boolean`"
+            raise ValueError(message)
+        true, false = ({_word(w) for w in ws} for ws in (self.true_words, self.false_words))
+        if "" in true | false:
+            message = "an empty word stands for a missing value, not for true or false"
+            raise ValueError(message)
+        if true & false:
+            message = f"{', '.join(sorted(true & false))} cannot mean both true and false"
+            raise ValueError(message)
+        return self
+
+
+def _word(text: str) -> str:
+    return text.strip().lower()
 
 
 def short_attributes(value: object) -> object:
@@ -199,6 +230,24 @@ def short_attributes(value: object) -> object:
         name: {"column": entry} if isinstance(entry, str) else entry
         for name, entry in value.items()
     }
+
+
+def freely_named(attributes: dict[str, Attribute], reserved: Sequence[str]) -> dict[str, Attribute]:
+    """The attributes, if each has a name of its own, whatever its capitals.
+
+    Raises:
+        ValueError: A name is no identifier, is one of `reserved`, or is another's but for capitals.
+    """
+    taken = {name.lower() for name in reserved}
+    for name in attributes:
+        if not name.isidentifier() or name.lower() in taken:
+            message = f"{name!r} cannot name an attribute. Use letters, digits and _, and none "
+            message += f"of {', '.join(reserved)}."
+            raise ValueError(message)
+    if len({name.lower() for name in attributes}) < len(attributes):
+        message = "two attributes differ in capitals only; the engine does not tell them apart"
+        raise ValueError(message)
+    return attributes
 
 
 class ColumnMapping(ConfigModel):
@@ -236,15 +285,7 @@ class ColumnMapping(ConfigModel):
     @field_validator("attributes")
     @classmethod
     def _names_are_free(cls, attributes: dict[str, Attribute]) -> dict[str, Attribute]:
-        for name in attributes:
-            if not name.isidentifier() or name.lower() in RESERVED_NAMES:
-                message = f"{name!r} cannot name an attribute. Use letters, digits and _, and none "
-                message += f"of {', '.join(RESERVED_NAMES)}."
-                raise ValueError(message)
-        if len({name.lower() for name in attributes}) < len(attributes):
-            message = "two attributes differ in capitals only; the engine does not tell them apart"
-            raise ValueError(message)
-        return attributes
+        return freely_named(attributes, RESERVED_NAMES)
 
     @field_validator("amount")
     @classmethod

@@ -6,6 +6,7 @@ What the columns mean does not belong here (`mapping.py`); all values are text a
 from __future__ import annotations
 
 import codecs
+import glob
 import io
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -23,6 +24,7 @@ from duckdb import FunctionExpression as Function
 from duckdb.sqltypes import BIGINT
 
 from rfm_assets.errors import SourceTruncated, SourceUnreadable
+from rfm_assets.failures import duckdb_running
 from rfm_assets.sources.config import CsvSource
 from rfm_assets.sources.csv_header import Header, open_plain
 from rfm_assets.sources.files import SourceFile
@@ -49,11 +51,13 @@ class Lines:
 
     `relation` has the columns asked for, SOURCE, ROW (the line in the file) and, where asked for,
     ROW_KEY. `broken` has source, source_line and malformed: what is wrong, and the line itself.
+    `rows` counts what was read, broken lines included.
     """
 
     relation: duckdb.DuckDBPyRelation
     broken: pa.Table
     notes: tuple[str, ...]
+    rows: int
 
 
 def read_lines(
@@ -95,7 +99,9 @@ def read_lines(
         connection.execute("DROP TABLE broken_lines")
         connection.execute("DROP TABLE broken_lines_scan")
     relation = _numbered(connection, numberings)
-    return Lines(relation, pa.concat_tables(broken), tuple(notes))
+    skipped = pa.concat_tables(broken)
+    rows = connection.table("source_lines").count("*").fetchall()[0][0] + len(skipped)
+    return Lines(relation, skipped, tuple(notes), rows)
 
 
 class _File:
@@ -136,10 +142,11 @@ class _File:
         with ThreadPoolExecutor(1) as pool:
             extent: Future[Extent] = pool.submit(self.measured)
             try:
-                if self.first:
-                    relation.create("source_lines")
-                else:
-                    relation.insert_into("source_lines")
+                with duckdb_running():
+                    if self.first:
+                        relation.create("source_lines")
+                    else:
+                        relation.insert_into("source_lines")
             except duckdb.Error as error:
                 extent.result()  # says it better, if the file is cut or damaged
                 if isinstance(error, duckdb.InvalidInputException) and self.copy is None:
@@ -162,7 +169,7 @@ class _File:
         # Positions as names: headers may be empty, or alike but for their case.
         places = [f"c{index}" for index in range(len(self.head.names))]
         lines = self.connection.read_csv(
-            str(self.copy or self.file.path),
+            self.file.literal if self.copy is None else glob.escape(str(self.copy)),
             header=True,
             auto_detect=False,
             columns=dict.fromkeys(places, "VARCHAR"),

@@ -9,7 +9,6 @@ import codecs
 import csv
 import gzip
 import io
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import IO, Final
 
@@ -41,7 +40,7 @@ def header(file: SourceFile, source: CsvSource) -> Header:
     Raises:
         SourceEmpty: The file has no byte.
         SourceTruncated: A gzip file ends before its header does.
-        SourceUnreadable: It is no text in the declared encoding.
+        SourceUnreadable: It is no text in the declared encoding, or begins with a blank line.
     """
     refuse_foreign(file, expected="a CSV file")
     with open_plain(file) as stream:
@@ -65,18 +64,14 @@ def header(file: SourceFile, source: CsvSource) -> Header:
             reason="it holds binary data, not text",
             fix="Declare `encoding: utf-16` if it is that, or export it as CSV.",
         )
-    stream = io.StringIO(text.removeprefix("\ufeff"), newline="")
+    text = text.removeprefix("\ufeff")
+    if text.startswith(("\r", "\n")):
+        raise SourceUnreadable(
+            source=file.name,
+            reason="its first line is blank, where the header should be",
+            fix="Remove the blank lines above the header, or export it without them.",
+        )
+    stream = io.StringIO(text, newline="")
     lines = csv.reader(stream, delimiter=source.delimiter, quotechar=source.quote)
     names = next((tuple(line) for line in lines if line), ())
     return Header(names, lone_returns="\r" in text and "\n" not in text)
-
-
-def refuse_twins(head: Header, columns: Iterable[str], source: str) -> None:
-    """Raise if the header names one of `columns` twice."""
-    for name in columns:
-        if head.names.count(name) > 1:
-            raise SourceUnreadable(
-                source=source,
-                reason=f"its header names {name!r} twice",
-                fix="Rename one of the two columns.",
-            )

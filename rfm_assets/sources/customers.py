@@ -31,10 +31,10 @@ from rfm_assets.sources.config import (
     GeneratorSource,
     ParquetSource,
 )
-from rfm_assets.sources.files import SourceFile, find, fingerprint
-from rfm_assets.sources.mapping import schema_of
+from rfm_assets.sources.files import SourceFile, find, fingerprint, refuse_twins
+from rfm_assets.sources.mapping import attribute_value, is_unreadable, parsed_as, schema_of
 from rfm_assets.sources.parsing import NativeKind, Parser
-from rfm_assets.sources.reading import held, typed_source
+from rfm_assets.sources.reading import count, held, typed_source
 
 FileSource: TypeAlias = Annotated[
     CsvSource | ExcelSource | ParquetSource | DuckDBSource, Field(discriminator="type")
@@ -59,7 +59,8 @@ class CustomerReading:
         rows: Rows of `table`.
         rows_without_customer: Rows that name nobody and are not in `table`.
         broken_lines: Lines that cannot be split into columns and are not in `table`.
-        written_at: When the newest file was written, in UTC; None for the generator.
+        written_at: When the oldest file was written, in UTC; None for the generator.
+        unreadable: By attribute, the values of `table` that are there but cannot be read.
     """
 
     table: Table
@@ -69,9 +70,10 @@ class CustomerReading:
     rows_without_customer: int
     broken_lines: int
     written_at: datetime | None
+    unreadable: Mapping[str, int]
 
     def require_younger_than(self, days: int | None, *, now: datetime) -> None:
-        """Raise SourceStale if the file is older than that; None allows any age."""
+        """Raise SourceStale if a file is older than that; None allows any age."""
         if days is None or self.written_at is None:
             return
         age = (now - self.written_at).total_seconds() / 86_400
@@ -113,7 +115,8 @@ def read_customers(
         name, settings = files[0].name, ""
         schema: Mapping[str, NativeKind | None] = dict.fromkeys(set(wanted.values()), "text")
     else:
-        found = typed_source(source, engine, root, generate_until, customers=True)
+        used = list(wanted.items())
+        found = typed_source(source, engine, root, generate_until, used, customers=True)
         relation, files, name, settings = found.relation, found.files, found.name, found.settings
         schema = schema_of(relation)
         _require(wanted, schema, name)
@@ -121,8 +124,9 @@ def read_customers(
     if isinstance(source, CsvSource):
         engine.connection.execute(csv_files.FORGET_LINES)
     named = typed.filter(Column("customer_id").isnotnull())
-    rows = typed.count("*").fetchall()[0][0]
-    kept = named.count("*").fetchall()[0][0]
+    rows, kept = count(typed), count(named)
+    unreadable = {name: count(named.filter(Column(f"unreadable:{name}"))) for name in attributes}
+    named = named.select(Column("customer_id"), *(Column(name) for name in attributes))
     written = [datetime.fromtimestamp(file.path.stat().st_mtime, UTC) for file in files]
     return CustomerReading(
         table=nw.from_native(named),
@@ -131,7 +135,9 @@ def read_customers(
         rows=kept,
         rows_without_customer=rows - kept,
         broken_lines=broken,
-        written_at=max(written, default=None),
+        # One stale export of several makes the whole stale.
+        written_at=min(written, default=None),
+        unreadable=unreadable,
     )
 
 
@@ -141,7 +147,7 @@ def _csv(
     headed = [(file, csv_header.header(file, source)) for file in files]
     for file, head in headed:
         _require(wanted, dict.fromkeys(head.names, "text"), file.name)
-        csv_header.refuse_twins(head, wanted.values(), file.name)
+        refuse_twins(head.names, wanted.values(), file.name)
     with tempfile.TemporaryDirectory(prefix="rfm_assets-") as scratch:
         lines = csv_files.read_lines(
             engine.connection,
@@ -169,21 +175,39 @@ def _typed(
     schema: Mapping[str, NativeKind | None],
     parser: Parser,
 ) -> duckdb.DuckDBPyRelation:
-    """Each value as its kind, in the parser's two steps."""
-    columns: dict[str, tuple[str, Kind]] = {"customer_id": (customer_id, "text")}
-    columns |= {name: (a.column, a.kind) for name, a in attributes.items()}
-    natives = {name: schema[column] or "text" for name, (column, _) in columns.items()}
+    """Each value as its kind, in the parser's two steps, and whether it is unreadable."""
+    natives = {name: native for name, native in schema.items() if native is not None}
+    needed: set[tuple[str, Kind]] = {(customer_id, "text")}
+    needed |= {(a.column, parsed_as(a, natives)) for a in attributes.values()}
+    parts = sorted(needed)
+    columns = sorted({column for column, _ in parts})
     first = relation.select(
-        *(Column(column).alias(f"value:{name}") for name, (column, _) in columns.items()),
+        *(Column(column) for column in columns),
         *(
-            parser.first(Column(column), natives[name], kind).alias(f"first:{name}")
-            for name, (column, kind) in columns.items()
+            parser.first(Column(column), natives[column], kind).alias(f"first:{kind}:{column}")
+            for column, kind in parts
+        ),
+    )
+    second = first.select(
+        *(Column(column) for column in columns),
+        *(
+            parser.second(
+                Column(f"first:{kind}:{column}"), Column(column), natives[column], kind
+            ).alias(f"second:{kind}:{column}")
+            for column, kind in parts
         ),
     )
     values = {
-        name: parser.second(Column(f"first:{name}"), Column(f"value:{name}"), natives[name], kind)
-        for name, (_, kind) in columns.items()
+        name: Column(f"second:{parsed_as(a, natives)}:{a.column}") for name, a in attributes.items()
     }
-    text = first.select(*(value.alias(name) for name, value in values.items()))
-    others = [Column(name) for name in attributes]
-    return text.select(parser.identifier(Column("customer_id")).alias("customer_id"), *others)
+    return second.select(
+        parser.identifier(Column(f"second:text:{customer_id}")).alias("customer_id"),
+        *(
+            attribute_value(a, values[name], natives, parser).alias(name)
+            for name, a in attributes.items()
+        ),
+        *(
+            is_unreadable(a, values[name], natives, parser).alias(f"unreadable:{name}")
+            for name, a in attributes.items()
+        ),
+    )

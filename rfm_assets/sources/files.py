@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import glob
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import Final
 
@@ -33,10 +34,22 @@ _OTHER_MAGIC: Final = {
 
 @dataclass(frozen=True)
 class SourceFile:
-    """One file. `name` is how messages, rejects and the fingerprint call it."""
+    """One file.
+
+    Attributes:
+        path: Where it lies.
+        name: How messages, rejects and the fingerprint call it; no two files of a source share it.
+        folders: The folders between the one that was given and the file, for `key=value` folders.
+    """
 
     path: Path
     name: str
+    folders: tuple[str, ...] = ()
+
+    @property
+    def literal(self) -> str:
+        """The path as a pattern that matches only itself: DuckDB takes every path for a glob."""
+        return glob.escape(str(self.path))
 
     @property
     def size(self) -> int:
@@ -61,15 +74,48 @@ def find(paths: str | Sequence[str], root: Path, suffix: str = "") -> list[Sourc
 
     Raises:
         SourceMissing: A path or pattern has no file; the message lists what lies there.
+        SourceUnreadable: A folder or pattern has a file twice, plain and compressed.
     """
-    found: dict[Path, None] = {}
+    found: dict[Path, tuple[str, ...]] = {}
     for path in [paths] if isinstance(paths, str) else paths:
+        given = _given_folder(path, root)
         for match in _matches(path, root, suffix):
-            found[match] = None
+            found[match] = match.relative_to(given).parts[:-1]
     names = {path: _name(path, root) for path in sorted(found)}
     # Files of one name in two folders beyond the root must not be taken for one.
     alike = len(set(names.values())) < len(names)
-    return [SourceFile(path, str(path) if alike else name) for path, name in names.items()]
+    return [
+        SourceFile(path, str(path) if alike else name, found[path]) for path, name in names.items()
+    ]
+
+
+def find_one(path: str, root: Path) -> SourceFile:
+    """The one file that `path` names.
+
+    Raises:
+        SourceMissing: There is none.
+        SourceUnreadable: The pattern has several.
+    """
+    files = find(path, root)
+    if len(files) > 1:
+        raise SourceUnreadable(
+            source=path,
+            reason=f"{len(files)} files match ({', '.join(file.name for file in files[:3])}, …), "
+            "and a source of this type reads one",
+            fix="Name one file.",
+        )
+    return files[0]
+
+
+def _given_folder(path: str, root: Path) -> Path:
+    """Below what `key=value` folders count: the root, or the fixed part of an absolute path."""
+    if not Path(path).is_absolute():
+        return root
+    target = Path(path)
+    fixed = [*takewhile(lambda part: not glob.has_magic(part), target.parts)]
+    if target.exists() or len(fixed) == len(target.parts):
+        return target if target.is_dir() else target.parent
+    return Path(*fixed)
 
 
 def _matches(path: str, root: Path, suffix: str) -> list[Path]:
@@ -84,11 +130,24 @@ def _matches(path: str, root: Path, suffix: str) -> list[Path]:
         matches = [inner for inner in matches if inner.is_file()]
     else:
         matches = []
+    _refuse_copies(matches, root)
     if not matches:
         parent = target if target.is_dir() else target.parent
         nearby = sorted(inner.name for inner in parent.iterdir())[:10] if parent.is_dir() else []
         raise SourceMissing(path=path, root=str(root), nearby=nearby)
     return matches
+
+
+def _refuse_copies(matches: Sequence[Path], root: Path) -> None:
+    """Raise if a file lies beside its own compressed copy: its rows would count twice."""
+    known = set(matches)
+    for path in sorted(known):
+        if path.with_name(f"{path.name}.gz") in known:
+            raise SourceUnreadable(
+                source=_name(path, root),
+                reason=f"{path.name}.gz lies beside it, so that its rows would count twice",
+                fix="Remove one of the two, or list the files under `path`.",
+            )
 
 
 def _name(path: Path, root: Path) -> str:
@@ -106,6 +165,17 @@ def refuse_foreign(file: SourceFile, *, expected: str) -> None:
                 source=file.name,
                 reason=f"it is {what}, not {expected}",
                 fix="Set `source.type` to what it is, or export it again.",
+            )
+
+
+def refuse_twins(header: Sequence[str], columns: Iterable[str], source: str) -> None:
+    """Raise if the header names one of `columns` twice."""
+    for name in columns:
+        if header.count(name) > 1:
+            raise SourceUnreadable(
+                source=source,
+                reason=f"its header names {name!r} twice",
+                fix="Rename one of the two columns.",
             )
 
 

@@ -22,7 +22,7 @@ from duckdb.sqltypes import DATE, INTEGER, VARCHAR
 from rfm_assets.domain.frames import Table
 from rfm_assets.domain.kinds import Kind
 from rfm_assets.errors import ColumnMissing, InvalidConfig, InvalidExpression, SourceUnreadable
-from rfm_assets.sources.config import ColumnMapping
+from rfm_assets.sources.config import Attribute, ColumnMapping
 from rfm_assets.sources.parsing import NativeKind, Parser, kind_of, native_kind
 
 SOURCE: Final = "rfm:source"
@@ -52,7 +52,7 @@ def check_columns(
         SourceUnreadable: Two of the columns differ in capitals only.
     """
     names = [name for name in schema if name not in {SOURCE, ROW, ROW_KEY}]
-    for key, column in _named(mapping):
+    for key, column in named_columns(mapping):
         if column not in schema:
             raise ColumnMissing(column=column, table=source, available=names, key=key)
         if schema[column] is None:
@@ -91,10 +91,10 @@ def _same(one: str, other: str) -> bool:
 
 def used_columns(mapping: ColumnMapping) -> list[str]:
     """Every column that the mapping reads, once, sorted."""
-    return sorted({column for _, column in _named(mapping)})
+    return sorted({column for _, column in named_columns(mapping)})
 
 
-def _named(mapping: ColumnMapping) -> list[tuple[str, str]]:
+def named_columns(mapping: ColumnMapping) -> list[tuple[str, str]]:
     """Every column that the mapping reads, each after the key that names it."""
     columns = [("columns.customer_id", mapping.customer_id), ("columns.date", mapping.date)]
     if mapping.order_id is not None:
@@ -124,12 +124,46 @@ def expression_kinds(
     return kinds
 
 
-def _needed(mapping: ColumnMapping, kinds: Mapping[str, Kind]) -> set[tuple[str, Kind]]:
+def _needed(
+    mapping: ColumnMapping, kinds: Mapping[str, Kind], natives: Mapping[str, NativeKind]
+) -> set[tuple[str, Kind]]:
     """The columns that are parsed, each with the kind it is parsed as."""
     texts = {mapping.customer_id, mapping.order_id, mapping.currency} - {None}
     needed: set[tuple[str, Kind]] = {(name, "text") for name in texts if name is not None}
     needed |= {(mapping.date, "date"), *kinds.items()}
-    return needed | {(a.column, a.kind) for a in mapping.attributes.values()}
+    return needed | {(a.column, parsed_as(a, natives)) for a in mapping.attributes.values()}
+
+
+def parsed_as(attribute: Attribute, natives: Mapping[str, NativeKind]) -> Kind:
+    """The kind as which an attribute's column is parsed: a boolean by its words, hence as text."""
+    words = attribute.kind == "boolean" and natives[attribute.column] != "boolean"
+    return "text" if words else attribute.kind
+
+
+def attribute_value(
+    attribute: Attribute, value: Expression, natives: Mapping[str, NativeKind], parser: Parser
+) -> Expression:
+    """An attribute from its `value`, the column parsed as `parsed_as` says."""
+    if parsed_as(attribute, natives) == attribute.kind:
+        return value
+    return parser.boolean(value, attribute.true_words, attribute.false_words)
+
+
+def is_unreadable(
+    attribute: Attribute, value: Expression, natives: Mapping[str, NativeKind], parser: Parser
+) -> Expression:
+    """Whether something stands in the attribute's column that cannot be read as its kind.
+
+    `value` is the column parsed as `parsed_as` says, beside the column itself.
+    """
+    if parsed_as(attribute, natives) != attribute.kind:
+        read = attribute_value(attribute, value, natives, parser)
+        return value.isnotnull() & read.isnull()
+    column = Column(attribute.column)
+    there = column.isnotnull()
+    if natives[attribute.column] == "text":
+        there &= parser.clean(column).isnotnull()
+    return value.isnull() & there
 
 
 def parsed(
@@ -143,7 +177,7 @@ def parsed(
     used = used_columns(mapping)
     natives = {name: native for name, native in schema.items() if native is not None}
     added = [name for name in (SOURCE, ROW, ROW_KEY) if name in relation.columns]
-    needed = sorted(_needed(mapping, kinds))
+    needed = sorted(_needed(mapping, kinds, natives))
     plain = relation.select(
         *(Column(name) for name in used),
         *(
@@ -190,7 +224,8 @@ def parsed(
     if ROW_KEY in added:
         outputs["row_key"] = Column(ROW_KEY)
     for name, attribute in mapping.attributes.items():
-        outputs[name] = typed(attribute.column, attribute.kind)
+        value = typed(attribute.column, parsed_as(attribute, natives))
+        outputs[name] = attribute_value(attribute, value, natives, parser)
 
     # The amount is the domain's expression over source columns, which may be called `date` or
     # `amount` themselves: outputs stand under a prefix until it is computed.
@@ -198,7 +233,7 @@ def parsed(
         *(typed(name, kind).alias(name) for name, kind in kinds.items()),
         *(value.alias(f"rfm:{name}") for name, value in outputs.items()),
     )
-    amount = mapping.amount_expression.to_narwhals()
+    amount = mapping.amount_expression.to_narwhals(kinds)
     table = nw.from_native(staged).with_columns(amount.cast(nw.Float64()).alias("rfm:amount"))
     return table.to_native().select(
         *(
@@ -224,13 +259,11 @@ def _unreadable(
     """Names of the attributes whose value is there but cannot be read, joined by commas."""
     flags = [
         CaseExpression(
-            Column(f"rfm:2:{a.kind}:{a.column}").isnull()
-            & Column(a.column).isnotnull()
-            & parser.clean(Column(a.column)).isnotnull(),
+            is_unreadable(a, Column(f"rfm:2:{parsed_as(a, natives)}:{a.column}"), natives, parser),
             Constant(name),
         )
         for name, a in mapping.attributes.items()
-        if a.kind != "text" and natives[a.column] == "text"
+        if a.kind != "text"
     ]
     if not flags:
         return _no_text()

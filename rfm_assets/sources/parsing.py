@@ -8,6 +8,7 @@ Which column is what is in `reading.py`; what is done with values that cannot be
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Final, Literal, TypeAlias
 
 from duckdb import CaseExpression, CoalesceOperator, Expression
@@ -16,6 +17,7 @@ from duckdb import FunctionExpression as Function
 from duckdb.sqltypes import BIGINT, BOOLEAN, DOUBLE, TIMESTAMP, TIMESTAMP_TZ, VARCHAR
 
 from rfm_assets.domain.kinds import Kind
+from rfm_assets.domain.row_policy import WHOLE_FLOAT
 from rfm_assets.sources.config import SourceFormat
 
 NativeKind: TypeAlias = Literal["text", "whole", "number", "boolean", "day", "moment", "zoned"]
@@ -40,7 +42,6 @@ _KINDS: Final[dict[NativeKind, Kind]] = {
 _SPACE: Final = " \t\r\n\v\f\u00a0\u2007\u202f\u200b\ufeff"
 """What is trimmed: also no-break and zero-width spaces, which spreadsheets leave behind."""
 _BETWEEN: Final = "\x1f"
-_WHOLE_FLOAT: Final = r"^(-?[0-9]+)\.0+$"
 _DAY: Final = r"\d{4}[-/]\d{1,2}[-/]\d{1,2}"
 _TIME: Final = r"[T ]\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?"
 _NAIVE: Final = f"{_DAY}{_TIME}"
@@ -56,6 +57,14 @@ def native_kind(type_id: str) -> NativeKind | None:
 def kind_of(native: NativeKind) -> Kind:
     """The kind of a native column in expressions."""
     return _KINDS[native]
+
+
+def _among(word: Expression, words: Iterable[str]) -> Expression:
+    """Whether `word`, in small letters, is one of the words."""
+    # One search in all words, because DuckDB makes a hash join of a list of more than five.
+    between = Constant(_BETWEEN)
+    joined = _BETWEEN.join(("", *(w.strip().lower() for w in words), ""))
+    return Function("contains", Constant(joined), Function("concat", between, word, between))
 
 
 class Parser:
@@ -106,13 +115,25 @@ class Parser:
                 again = self._moment(self.clean(value))
         return CaseExpression(first.isnotnull(), first).when(value.isnotnull(), again)
 
+    def boolean(
+        self, text: Expression, true_words: Iterable[str], false_words: Iterable[str]
+    ) -> Expression:
+        """True or false for cleaned text that is one of the words, whatever its capitals.
+
+        `1.0` counts as `1`: so spreadsheets and pandas write flags beside missing values.
+        """
+        word = Function("lower", self.identifier(text))
+        return CaseExpression(_among(word, true_words), Constant(value=True)).when(
+            _among(word, false_words), Constant(value=False)
+        )
+
     def clean(self, value: Expression) -> Expression:
         """Text in NFC without space around it; null for the words that mean so."""
         return self._filled(self._trimmed(value))
 
     def identifier(self, text: Expression) -> Expression:
         """One spelling for an id: `17850` for 17850.0; `0042` and `A1.0` stay as they are."""
-        whole = Function("regexp_replace", text, Constant(_WHOLE_FLOAT), Constant(r"\1"))
+        whole = Function("regexp_replace", text, Constant(WHOLE_FLOAT), Constant(r"\1"))
         return CaseExpression(Function("suffix", text, Constant("0")), whole).otherwise(text)
 
     def _trimmed(self, value: Expression) -> Expression:
@@ -126,11 +147,7 @@ class Parser:
 
     def _filled(self, trimmed: Expression) -> Expression:
         long = Function("strlen", trimmed) > Constant(self.longest_null)
-        # One search in all words, because DuckDB makes a hash join of a list of more than five.
-        words = Constant(_BETWEEN + _BETWEEN.join(self.nulls) + _BETWEEN)
-        between = Constant(_BETWEEN)
-        word = Function("concat", between, Function("lower", trimmed), between)
-        missing = Function("contains", words, word)
+        missing = _among(Function("lower", trimmed), self.nulls)
         return CaseExpression(long, trimmed).when(~missing, trimmed)
 
     def _shown(self, value: Expression, native: NativeKind) -> Expression:

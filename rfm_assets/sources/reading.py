@@ -6,6 +6,8 @@ Judging rows does not belong here (`domain/transactions.py`), nor storing them (
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
@@ -17,6 +19,7 @@ from duckdb import StarExpression as Star
 from rfm_assets.domain.frames import Table
 from rfm_assets.engine import DuckDBEngine, Engine, to_arrow
 from rfm_assets.errors import InvalidConfig, SourceUnreadable
+from rfm_assets.failures import duckdb_running
 from rfm_assets.sources import csv_files, csv_header, tables
 from rfm_assets.sources.config import (
     ColumnMapping,
@@ -27,10 +30,11 @@ from rfm_assets.sources.config import (
     ParquetSource,
     Source,
 )
-from rfm_assets.sources.files import SourceFile, find, fingerprint
+from rfm_assets.sources.files import SourceFile, find, find_one, fingerprint, refuse_twins
 from rfm_assets.sources.mapping import (
     ROW_KEY,
     check_columns,
+    named_columns,
     parsed,
     row_key,
     schema_of,
@@ -47,12 +51,16 @@ class Reading:
     Attributes:
         table: The parsed frame that `apply_policy` takes: typed columns, their raw text, where
             each row stood.
+        rows: How many rows the source has, counted apart from `table`.
+        name: What messages call the source.
         source_fingerprint: Equal for equal input, on any machine.
         notes: What a careful reader would mention, in sentences.
     """
 
     table: Table
     source_fingerprint: str
+    rows: int
+    name: str
     notes: tuple[str, ...] = field(default=())
 
 
@@ -97,7 +105,7 @@ def read(
     parser = Parser(source, time_zone)
     if isinstance(source, CsvSource):
         return _csv(source, columns, engine, root, parser, row_keys=row_keys)
-    found = typed_source(source, engine, root, generate_until)
+    found = typed_source(source, engine, root, generate_until, named_columns(columns))
     relation = found.relation
     schema = schema_of(relation)
     if row_keys:
@@ -105,22 +113,30 @@ def read(
         relation = relation.select(Star(), key.alias(ROW_KEY))
     check_columns(columns, schema, found.name)
     typed = parsed(relation, columns, schema, parser)
-    if row_keys or not isinstance(source, ParquetSource):
+    if row_keys or found.rows is None:
         typed = held(typed, engine, found.name)
     # Parquet is read again where it is used, which is cheaper than a copy of all of it.
+    rows = count(typed) if found.rows is None else found.rows
     return Reading(
-        with_raw_values(typed, columns), fingerprint(found.files, settings=found.settings)
+        with_raw_values(typed, columns),
+        fingerprint(found.files, settings=found.settings),
+        rows,
+        found.name,
     )
 
 
 @dataclass(frozen=True)
 class Found:
-    """A source with types: its rows, its files, and what else decides on the rows."""
+    """A source with types: its rows, its files, and what else decides on the rows.
+
+    `rows` is their number where the files tell it without being read.
+    """
 
     relation: duckdb.DuckDBPyRelation
     files: list[SourceFile]
     settings: str
     name: str
+    rows: int | None = None
 
 
 def typed_source(
@@ -128,24 +144,29 @@ def typed_source(
     engine: DuckDBEngine,
     root: Path,
     generate_until: date | None,
+    used: Sequence[tuple[str, str]],
     *,
     customers: bool = False,
 ) -> Found:
-    """A source that brings types, unread; of the generator its transactions, or its `customers`."""
+    """A source that brings types, unread; of the generator its transactions, or its `customers`.
+
+    `used` are the columns that will be read, each after the key that names it.
+    """
     connection = engine.connection
     match source:
         case ParquetSource():
             files = find(source.path, root, ".parquet")
-            return Found(tables.parquet(connection, files, root), files, "", files[0].name)
+            relation, rows = tables.parquet(connection, files, root, used)
+            return Found(relation, files, "", files[0].name, rows)
         case ExcelSource():
-            files = find(source.path, root)
-            relation = tables.excel(connection, files[0], source)
-            return Found(relation, files, source.sheet or "", files[0].name)
+            file = find_one(source.path, root)
+            relation = tables.excel(connection, file, source, used)
+            return Found(relation, [file], source.sheet or "", file.name)
         case DuckDBSource():
-            files = find(source.path, root)
-            relation = tables.database(connection, files[0], source)
+            file = find_one(source.path, root)
+            relation = tables.database(connection, file, source)
             settings = source.query or source.table or ""
-            return Found(relation, files, settings, files[0].name)
+            return Found(relation, [file], settings, file.name)
         case GeneratorSource():
             if generate_until is None:
                 raise InvalidConfig(
@@ -167,15 +188,29 @@ def held(
 
     Raises:
         SourceUnreadable: The query or the file fails while it is read.
+        OutOfMemory: It does not fit.
     """
-    try:
+    with naming_failures(name):
         return engine.checkpoint(nw.from_native(relation)).to_native()
+
+
+@contextmanager
+def naming_failures(name: str) -> Iterator[None]:
+    """Around what reads a source: the engine's errors become ones that name the source."""
+    try:
+        with duckdb_running():
+            yield
     except duckdb.Error as error:
         raise SourceUnreadable(
             source=name,
             reason=f"reading fails ({str(error).splitlines()[0]})",
-            fix="Correct the query or the data it reads.",
+            fix="Correct the query or the data it reads; copy or export a damaged file again.",
         ) from error
+
+
+def count(relation: duckdb.DuckDBPyRelation) -> int:
+    """The number of rows."""
+    return relation.count("*").fetchall()[0][0]
 
 
 def _csv(
@@ -190,7 +225,7 @@ def _csv(
     files = [(file, csv_header.header(file, source)) for file in find(source.path, root, ".csv")]
     for file, head in files:
         check_columns(columns, dict.fromkeys(head.names, "text"), file.name)
-        csv_header.refuse_twins(head, used_columns(columns), file.name)
+        refuse_twins(head.names, used_columns(columns), file.name)
     used = used_columns(columns)
     with tempfile.TemporaryDirectory(prefix="rfm_assets-") as scratch:
         lines = csv_files.read_lines(
@@ -199,8 +234,12 @@ def _csv(
     typed = parsed(lines.relation, columns, dict.fromkeys(used, "text"), parser)
     broken = engine.connection.from_arrow(lines.broken)
     # By name: whatever a broken line has not, is empty.
-    held = engine.checkpoint(nw.from_native(typed.union_by_name(broken))).to_native()
+    whole = held(typed.union_by_name(broken), engine, files[0][0].name)
     engine.connection.execute(csv_files.FORGET_LINES)
     return Reading(
-        with_raw_values(held, columns), fingerprint([file for file, _ in files]), lines.notes
+        with_raw_values(whole, columns),
+        fingerprint([file for file, _ in files]),
+        lines.rows,
+        files[0][0].name,
+        lines.notes,
     )

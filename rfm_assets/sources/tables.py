@@ -13,59 +13,111 @@ from pathlib import Path
 
 import duckdb
 import pyarrow as pa
+import pyarrow.parquet as pq
 from duckdb import ColumnExpression as Column
 from duckdb import ConstantExpression as Constant
+from duckdb import Expression
 from duckdb import FunctionExpression as Function
 from duckdb import StarExpression as Star
 from duckdb.sqltypes import BIGINT
 
-from rfm_assets.errors import SourceEmpty, SourceTruncated, SourceUnreadable, did_you_mean
+from rfm_assets.errors import (
+    ColumnMissing,
+    SourceEmpty,
+    SourceTruncated,
+    SourceUnreadable,
+    did_you_mean,
+)
 from rfm_assets.sources.config import DuckDBSource, ExcelSource, GeneratorSource
-from rfm_assets.sources.files import SourceFile, refuse_foreign
+from rfm_assets.sources.files import SourceFile, refuse_foreign, refuse_twins
 from rfm_assets.sources.generated import customer_attributes, transactions
 from rfm_assets.sources.mapping import ROW, SOURCE
 
 _PARQUET_MAGIC = b"PAR1"
+_ADDED = ("filename", "file_row_number")
+"""Columns in which DuckDB says where a row of a Parquet file stands."""
 
 
 def parquet(
-    connection: duckdb.DuckDBPyConnection, files: Sequence[SourceFile], root: Path
-) -> duckdb.DuckDBPyRelation:
-    """The rows of Parquet files, read when they are asked for. ROW is the row in its file, from 1.
+    connection: duckdb.DuckDBPyConnection,
+    files: Sequence[SourceFile],
+    root: Path,
+    used: Sequence[tuple[str, str]],
+) -> tuple[duckdb.DuckDBPyRelation, int]:
+    """The rows of Parquet files, read when they are asked for, and their number by the footers.
+
+    ROW is the row in its file, from 1. `used` are the columns that every file must have, each
+    after the key that names it.
 
     Raises:
         SourceEmpty, SourceTruncated, SourceUnreadable: A file is no whole Parquet file, or the
             files do not fit together.
+        ColumnMissing: A file lacks a used column, which the others' rows would hide.
     """
-    for file in files:
-        _refuse_broken_parquet(file)
-    hive = any("=" in part for file in files for part in Path(file.name).parts[:-1])
+    rows = sum(_checked_parquet(file, used) for file in files)
+    hive = any("=" in folder for file in files for folder in file.folders)
     try:
         relation = connection.read_parquet(
-            [str(file.path) for file in files],
+            [file.literal for file in files],
             file_row_number=True,
             filename=True,
             hive_partitioning=hive,
             union_by_name=len(files) > 1,
         )
-        own = [name for name in relation.columns if name not in {"filename", "file_row_number"}]
+        own = [name for name in relation.columns if name not in _ADDED]
     except duckdb.Error as error:
         raise SourceUnreadable(
             source=", ".join(file.name for file in files[:3]),
             reason=f"the Parquet files cannot be read together ({_first_line(error)})",
             fix="Give files of one schema.",
         ) from error
-    path = Column("filename")
+    numbered = relation.select(
+        *(Column(column) for column in own),
+        _name_of(Column("filename"), files, root).alias(SOURCE),
+        (Column("file_row_number") + Constant(1)).cast(BIGINT).alias(ROW),
+    )
+    return numbered, rows
+
+
+def _name_of(path: Expression, files: Sequence[SourceFile], root: Path) -> Expression:
+    """`SourceFile.name` of a path, by the same rule: they tell rows apart, and must be unique."""
+    if any(file.name == str(file.path) for file in files):
+        return path
     below = Constant(f"{root}/")
-    name = duckdb.CaseExpression(
+    return duckdb.CaseExpression(
         Function("prefix", path, below),
         Function("substr", path, Function("length", below) + Constant(1)),
     ).otherwise(Function("parse_filename", path))
-    return relation.select(
-        *(Column(column) for column in own),
-        name.alias(SOURCE),
-        (Column("file_row_number") + Constant(1)).cast(BIGINT).alias(ROW),
-    )
+
+
+def _checked_parquet(file: SourceFile, used: Sequence[tuple[str, str]]) -> int:
+    """The number of rows of a file that is whole and has the columns."""
+    _refuse_broken_parquet(file)
+    try:
+        with pq.ParquetFile(file.path) as opened:
+            names, rows = opened.schema_arrow.names, opened.metadata.num_rows
+    except (pa.ArrowException, OSError) as error:
+        raise SourceUnreadable(
+            source=file.name,
+            reason=f"its footer cannot be read ({_first_line(error)})",
+            fix="Copy or export it again.",
+        ) from error
+    folders = [folder.partition("=")[0] for folder in file.folders if "=" in folder]
+    available = {name.casefold() for name in (*names, *folders)}
+    for key, column in used:
+        if column.casefold() not in available:
+            raise ColumnMissing(
+                column=column, table=file.name, available=[*names, *folders], key=key
+            )
+    for name in _ADDED:
+        if name in available:
+            raise SourceUnreadable(
+                source=file.name,
+                reason=f"it has a column called {name!r}, the name under which the reader notes "
+                "where a row stands",
+                fix="Rename or leave out that column in the export.",
+            )
+    return rows
 
 
 def _refuse_broken_parquet(file: SourceFile) -> None:
@@ -84,13 +136,16 @@ def _refuse_broken_parquet(file: SourceFile) -> None:
 
 
 def excel(
-    connection: duckdb.DuckDBPyConnection, file: SourceFile, source: ExcelSource
+    connection: duckdb.DuckDBPyConnection,
+    file: SourceFile,
+    source: ExcelSource,
+    used: Sequence[tuple[str, str]],
 ) -> duckdb.DuckDBPyRelation:
     """The rows of a sheet. ROW is the row in the sheet, whose first row is the header.
 
     Raises:
-        SourceEmpty, SourceTruncated, SourceUnreadable: The file is no whole workbook, or has no
-            such sheet.
+        SourceEmpty, SourceTruncated, SourceUnreadable: The file is no whole workbook, has no such
+            sheet, or has two columns of the name of a used one.
     """
     import fastexcel
     import polars as pl
@@ -100,7 +155,8 @@ def excel(
     if file.head(2) == b"PK" and not zipfile.is_zipfile(file.path):
         raise SourceTruncated(source=file.name, where="inside the workbook")
     try:
-        sheets = fastexcel.read_excel(file.path).sheet_names
+        book = fastexcel.read_excel(file.path)
+        sheets = book.sheet_names
     except fastexcel.FastExcelError as error:
         raise SourceUnreadable(
             source=file.name,
@@ -112,6 +168,11 @@ def excel(
         raise SourceUnreadable(
             source=file.name, reason=f"it has no sheet {sheet!r}", fix=did_you_mean(sheet, sheets)
         )
+    # The reader below gives the second of two columns a name of its own. As text, because it
+    # would warn of columns whose kind it does not know.
+    head = book.load_sheet(sheet, header_row=None, n_rows=1, dtypes="string").to_polars()
+    header = head.row(0) if len(head) else ()
+    refuse_twins([str(name) for name in header], [column for _, column in used], file.name)
     frame = pl.read_excel(
         file.path,
         sheet_name=sheet,
@@ -140,8 +201,13 @@ def database(
     """
     refuse_foreign(file, expected="a DuckDB database")
     threads = connection.execute("SELECT current_setting('threads')").fetchall()[0][0]
+    settings: dict[str, str | bool | int | float | list[str]] = {
+        "threads": threads,
+        # A view of the database may read files beside it; a query sees the database alone.
+        "enable_external_access": source.query is None,
+    }
     try:
-        other = duckdb.connect(str(file.path), read_only=True, config={"threads": threads})
+        other = duckdb.connect(str(file.path), read_only=True, config=settings)
     except duckdb.Error as error:
         locked = "lock" in str(error).lower()
         raise SourceUnreadable(
@@ -176,21 +242,23 @@ def _queried(
     other: duckdb.DuckDBPyConnection, file: SourceFile, query: str
 ) -> duckdb.DuckDBPyRelation:
     try:
-        relation = other.sql(query)
+        statements = other.extract_statements(query)
+        if [statement.type for statement in statements] != [duckdb.StatementType.SELECT]:
+            raise SourceUnreadable(
+                source=file.name,
+                reason="the query is not one SELECT",
+                fix="Write exactly one SELECT statement as `source.query`.",
+            )
+        return other.sql(query)
     except duckdb.Error as error:
         raise _refused(file, error) from error
-    if relation is None:
-        raise SourceUnreadable(
-            source=file.name, reason="the query gives no rows", fix="Write a SELECT."
-        )
-    return relation
 
 
 def _refused(file: SourceFile, error: duckdb.Error) -> SourceUnreadable:
     return SourceUnreadable(
         source=file.name,
         reason=f"the query fails ({_first_line(error)})",
-        fix="Correct `source.query`; the database is opened read-only.",
+        fix="Correct `source.query`; it reads this database only, and changes nothing.",
     )
 
 

@@ -279,6 +279,11 @@ def test_no_row_at_all(engine_table):
         ({"currency": "EUR", "exchange_rates": {"USD": 0}}, "rates are greater than 0"),
         ({"max_abs_amount": 1e13}, "less than or equal to 1000000000000"),
         ({"future_skew_days": -1}, "greater than or equal to 0"),
+        (
+            {"currency": "EUR", "exchange_rates": {"eur": 0.5}},
+            "the rate of EUR is 0.5, but amounts",
+        ),
+        ({"currency": "EUR", "exchange_rates": {"usd": 0.9, "USD": 1}}, "a currency has two rates"),
         ({"refunds": "ignore"}, "'net', 'exclude' or 'separate'"),
         ({"missing_customer_id": "keep"}, "'quarantine', 'drop' or 'refuse'"),
     ],
@@ -288,8 +293,17 @@ def test_a_wrong_policy_fails_at_load(config, message):
         TransactionPolicy(**config)
 
 
-def test_excluded_ids_may_be_written_as_numbers():
-    assert TransactionPolicy(excluded_customers=[17850, "A"]).excluded_customers == ["17850", "A"]
+@pytest.mark.parametrize("written", [34, 17850, 17851.0])
+def test_excluded_ids_are_text_because_yaml_reads_0042_as_34(written):
+    with pytest.raises(
+        ValidationError, match=f"{written} is a number, .* Write every id in quotes"
+    ):
+        TransactionPolicy(excluded_customers=["A", written])
+
+
+def test_excluded_ids_get_the_spelling_of_the_transactions():
+    policy = TransactionPolicy(excluded_customers=["17851.0", " A ", "0042", "A1.0", "e\u0301"])
+    assert policy.excluded_customers == ["17851", "A", "0042", "A1.0", "\u00e9"]
 
 
 PARSED_ROWS = st.lists(

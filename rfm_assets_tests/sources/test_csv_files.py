@@ -295,3 +295,31 @@ def test_the_fingerprint_follows_the_content(ingest_csv, ingest, tmp_path):
     (tmp_path / "orders.csv").rename(tmp_path / "other.csv")
     renamed = ingest({"type": "csv", "path": "other.csv"}).reading.source_fingerprint
     assert renamed not in {first, ""}
+
+
+def test_brackets_in_a_name_are_no_pattern(ingest_csv, tmp_path):
+    (tmp_path / "orders1.csv").write_text(HEADER + "wrong,o1,2024-01-01,999\n")
+    found = ingest_csv(HEADER + ROWS, name="orders[1].csv")
+    assert found.column("customer_id") == ["a", "b"]
+
+
+@pytest.mark.parametrize("blank", ["\n", "\r\n\r\n", "\ufeff\n"])
+def test_blank_lines_above_the_header_are_refused(ingest_csv, blank):
+    with pytest.raises(SourceUnreadable, match=r"orders.csv: its first line is blank"):
+        ingest_csv(blank + HEADER + ROWS)
+
+
+def test_a_file_beside_its_compressed_copy_is_refused(ingest, tmp_path):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    (folder / "o.csv").write_text(HEADER + ROWS)
+    (folder / "o.csv.gz").write_bytes(gzip.compress((HEADER + ROWS).encode()))
+    for path in ("in", "in/*.csv*"):
+        with pytest.raises(SourceUnreadable, match=r"in/o.csv: o.csv.gz lies beside it"):
+            ingest({"type": "csv", "path": path})
+    assert ingest({"type": "csv", "path": "in/*.csv"}).counts.rows_in == 2
+
+
+def test_the_rows_read_are_counted_apart_from_what_becomes_of_them(ingest_csv):
+    found = ingest_csv(HEADER + "a,o1\n" + ROWS + "\n,,,\n" + ROWS, policy={"refunds": "exclude"})
+    assert (found.reading.rows, found.counts.rows_in) == (6, 6)
