@@ -144,7 +144,7 @@ def campaign_list(
         audience_rule = nw.col("segment").is_in(list(segments)).fill_null(value=False)
     staged = customers.with_columns(_in_segments=audience_rule)
     staged = staged.with_columns(
-        _matches=where.to_narwhals().fill_null(value=False) if where else nw.lit(value=True)
+        _matches=where.to_narwhals(kinds).fill_null(value=False) if where else nw.lit(value=True)
     )
     stages: list[Stage] = []
     if config.consent is not None:
@@ -153,7 +153,7 @@ def campaign_list(
     staged, suppressed = _suppression_stage(staged, suppression)
     stages.append(suppressed)
 
-    staged = _first_removal(staged.with_columns(_priority=priority.to_narwhals()), stages)
+    staged = _first_removal(staged.with_columns(_priority=priority.to_narwhals(kinds)), stages)
     staged = checkpoint(staged)
     ranked = _rank(staged.filter(_eligible() & nw.col("_stage").is_null()))
     if config.size_limit is not None:

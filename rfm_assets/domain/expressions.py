@@ -4,17 +4,19 @@ An expression is parsed by the grammar in `syntax.py`, checked against the kinds
 names, and translated to narwhals, so that it gives the same values on every engine. Which
 columns a table has does not belong here.
 
-How empty values behave, alike on every engine:
+Every engine gives the same values to the last bit, but for `log`, whose last bits are those of the
+engine's mathematical library. How empty values behave:
 
 * arithmetic with an empty value is empty; dividing by zero and `log` of zero or less are empty;
 * a comparison with an empty value is false, and so is `in`: `x > 5` and `not (x > 5)` are never
   both false; test for emptiness by `x is null`;
+* NaN and infinity count as empty, in a column as in a result;
 * `min` and `max` ignore empty values, `coalesce` gives the first that is not empty.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import narwhals as nw
@@ -41,6 +43,7 @@ from rfm_assets.domain.syntax_tree import (
     Node,
     Not,
     NullTest,
+    children,
 )
 from rfm_assets.domain.translation import translate
 from rfm_assets.errors import InvalidExpression, did_you_mean
@@ -90,9 +93,12 @@ class Expression:
         _expect(self.root, result, kinds)
         return {name: kinds.get(name, "text") for name in sorted(self.columns)}
 
-    def to_narwhals(self) -> nw.Expr:
-        """The expression over a frame that has its columns; check it with `type_check` before."""
-        return translate(self.root)
+    def to_narwhals(self, schema: Mapping[str, Kind]) -> nw.Expr:
+        """The expression over a frame whose columns have the kinds of `schema`.
+
+        Check it with `type_check` and the same schema before. A number is Float64.
+        """
+        return translate(self.root, schema)
 
 
 def parse(text: str) -> Expression:
@@ -104,23 +110,9 @@ def parse(text: str) -> Expression:
     return Expression(text, parse_tree(text))
 
 
-def _children(node: Node) -> Sequence[Node]:
-    match node:
-        case Constant() | Column():
-            return ()
-        case Negative() | Not() | NullTest():
-            return (node.operand,)
-        case Membership():
-            return (node.operand, *node.values)
-        case Arithmetic() | Comparison() | Junction():
-            return (node.left, node.right)
-        case Call():
-            return node.arguments
-
-
 def _walk(node: Node) -> Iterator[Node]:
     yield node
-    for child in _children(node):
+    for child in children(node):
         yield from _walk(child)
 
 
@@ -250,10 +242,10 @@ def _expect(  # noqa: C901, PLR0912 one case per kind of node
         case Constant():
             pass
         case Negative() | Arithmetic():
-            for child in _children(node):
+            for child in children(node):
                 _expect(child, "number", kinds)
         case Not() | Junction():
-            for child in _children(node):
+            for child in children(node):
                 _expect(child, "boolean", kinds)
         case NullTest():
             _expect(node.operand, None, kinds)

@@ -59,7 +59,9 @@ def constant_kind(node: Constant) -> Kind:
     return "text" if isinstance(node.value, str) else "number"
 
 
-def evident_kind(node: Node, kinds: Mapping[str, Kind]) -> Kind | None:
+def evident_kind(  # noqa: PLR0911 one case per kind of node
+    node: Node, kinds: Mapping[str, Kind]
+) -> Kind | None:
     """The kind that `node` has by itself, without asking a schema."""
     match node:
         case Constant():
@@ -70,7 +72,13 @@ def evident_kind(node: Node, kinds: Mapping[str, Kind]) -> Kind | None:
             return "number"
         case Call():
             signature = FUNCTIONS.get(node.name)
-            return signature.result if signature else None
+            if signature is None or signature.result is not None:
+                return signature.result if signature else None
+            for index, argument in enumerate(node.arguments):
+                shared = evident_kind(argument, kinds) if signature.kind_at(index) is None else None
+                if shared is not None:
+                    return shared
+            return None
         case _:
             return "boolean"
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -114,3 +115,18 @@ Node: TypeAlias = (
     | NullTest
     | Call
 )
+
+
+def children(node: Node) -> Sequence[Node]:
+    """The nodes that `node` is made of."""
+    match node:
+        case Constant() | Column():
+            return ()
+        case Negative() | Not() | NullTest():
+            return (node.operand,)
+        case Membership():
+            return (node.operand, *node.values)
+        case Arithmetic() | Comparison() | Junction():
+            return (node.left, node.right)
+        case Call():
+            return node.arguments

@@ -7,13 +7,13 @@ kinds: a tree that comes here has been checked.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
 import narwhals as nw
 
-from rfm_assets.domain.kinds import evident_kind, written_date, written_digits
+from rfm_assets.domain.kinds import Kind, evident_kind, written_date, written_digits
 from rfm_assets.domain.money import exact_ratio
 from rfm_assets.domain.syntax_tree import (
     Arithmetic,
@@ -27,55 +27,170 @@ from rfm_assets.domain.syntax_tree import (
     Node,
     Not,
     NullTest,
+    children,
 )
 
 MOMENT: Final = nw.Datetime("us")
 """Days and points in time are compared as points in time."""
 
-
-def translate(node: Node) -> nw.Expr:  # noqa: C901, PLR0911 one case per kind of node
-    """The narwhals expression of `node`. Truth values in it are never empty."""
-    match node:
-        case Constant():
-            return nw.lit(node.value)
-        case Column():
-            return nw.col(node.name)
-        case Negative():
-            return -_number(node.operand)
-        case Not():
-            return ~_truth(node.operand)
-        case Arithmetic():
-            return _arithmetic(node)
-        case Junction():
-            left, right = _truth(node.left), _truth(node.right)
-            return left & right if node.operator == "and" else left | right
-        case Comparison():
-            return _comparison(node)
-        case Membership():
-            return _membership(node)
-        case NullTest():
-            empty = _operands([node.operand])[0].is_null()
-            return ~empty if node.negated else empty
-        case Call():
-            return _call(node)
+ALL_WHOLE: Final = 2.0**52
+"""From here on every float is a whole number."""
 
 
-def _number(node: Node) -> nw.Expr:
-    """Numbers are computed as floats, since whole numbers overflow differently on each engine.
+def translate(root: Node, kinds: Mapping[str, Kind]) -> nw.Expr:
+    """The narwhals expression of `root`, whose columns have the given kinds.
 
-    NaN counts as empty: some engines sort it above all numbers, some take it for null.
+    A number in the result is finite or empty; truth values on the way are never empty.
     """
-    if isinstance(node, Column):
-        value = nw.col(node.name).cast(nw.Float64())
-        return nw.when(~value.is_nan()).then(value)
-    return translate(node)
+    translator = _Translator(kinds)
+    return (
+        translator.finite(root) if evident_kind(root, kinds) == "number" else translator.any(root)
+    )
 
 
-def _truth(node: Node) -> nw.Expr:
-    """Empty truth values are false."""
-    if isinstance(node, Column):
-        return _if_filled([nw.col(node.name)], nw.col(node.name) == nw.lit(value=True))
-    return translate(node)
+class _Translator:
+    """Translates the nodes of one expression."""
+
+    def __init__(self, kinds: Mapping[str, Kind]) -> None:
+        self.kinds = kinds
+
+    def any(self, node: Node) -> nw.Expr:  # noqa: C901, PLR0911 one case per kind of node
+        match node:
+            case Constant():
+                return nw.lit(node.value)
+            case Column():
+                return nw.col(node.name)
+            case Negative():
+                return -self.number(node.operand)
+            case Not():
+                return ~self.truth(node.operand)
+            case Arithmetic():
+                return self.arithmetic(node)
+            case Junction():
+                left, right = self.truth(node.left), self.truth(node.right)
+                return left & right if node.operator == "and" else left | right
+            case Comparison():
+                return self.comparison(node)
+            case Membership():
+                return self.membership(node)
+            case NullTest():
+                empty = self.operands([node.operand])[0].is_null()
+                return ~empty if node.negated else empty
+            case Call():
+                return self.call(node)
+
+    def number(self, node: Node) -> nw.Expr:
+        """Numbers are computed as floats, since whole numbers overflow differently on each engine.
+
+        What arithmetic gives may be infinite or NaN and still goes on into arithmetic, alike on
+        every engine; `finite` is for wherever else it goes.
+        """
+        return self.finite(node) if isinstance(node, Column) else self.any(node)
+
+    def finite(self, node: Node) -> nw.Expr:
+        """NaN and infinity count as empty: engines sort NaN differently, some take it for null."""
+        match node:
+            case Column():
+                value = nw.col(node.name).cast(nw.Float64())
+            case Arithmetic() | Negative() | Call(name="abs"):
+                value = self.any(node)
+            case _:
+                return self.any(node)  # made of what is finite
+        return nw.when(value.is_finite()).then(value)
+
+    def truth(self, node: Node) -> nw.Expr:
+        """Empty truth values are false."""
+        value = self.any(node)
+        if isinstance(node, Column | Call):
+            return _if_filled([value], value == nw.lit(value=True))
+        return value
+
+    def operands(self, nodes: Sequence[Node]) -> list[nw.Expr]:
+        """Values of one kind, in the form in which engines compare that kind alike."""
+        kinds = {evident_kind(node, self.kinds) for node in nodes}
+        if "number" in kinds:
+            return [self.finite(node) for node in nodes]
+        if "date" in kinds:
+            return [self.any(node).cast(MOMENT) for node in nodes]
+        return [self.any(node) for node in nodes]
+
+    def arithmetic(self, node: Arithmetic) -> nw.Expr:
+        left, right = self.number(node.left), self.number(node.right)
+        match node.operator:
+            case "+":
+                return left + right
+            case "-":
+                return left - right
+            case "*":
+                return left * right
+            case "/":
+                # See `exact_ratio`: a divisor without a column must look as if it had one.
+                divisor = right if _reads_a_column(node.right) else left * 0.0 + right
+                return left / nw.when(right != 0).then(divisor)
+
+    def comparison(self, node: Comparison) -> nw.Expr:
+        operands = self.operands([node.left, node.right])
+        left, right = operands
+        match node.operator:
+            case "=":
+                condition = left == right
+            case "!=":
+                condition = left != right
+            case "<":
+                condition = left < right
+            case "<=":
+                condition = left <= right
+            case ">":
+                condition = left > right
+            case ">=":
+                condition = left >= right
+        return _if_filled(operands, condition)
+
+    def membership(self, node: Membership) -> nw.Expr:
+        operand = self.operands([node.operand, node.values[0]])[0]
+        condition = operand.is_in([value.value for value in node.values])
+        return _if_filled([operand], ~condition if node.negated else condition)
+
+    def call(self, node: Call) -> nw.Expr:  # noqa: C901, PLR0911 one case per function
+        arguments = node.arguments
+        match node.name:
+            case "abs":
+                return self.number(arguments[0]).abs()
+            case "min":
+                return nw.min_horizontal(*self.operands(arguments))
+            case "max":
+                return nw.max_horizontal(*self.operands(arguments))
+            case "round":
+                return self.rounded(node)
+            case "log":
+                value = self.finite(arguments[0])
+                return nw.when(value > 0).then(value).log()
+            case "coalesce":
+                return nw.coalesce(*self.operands(arguments))
+            case "if":
+                yes, no = self.operands(arguments[1:])
+                return nw.when(self.truth(arguments[0])).then(yes).otherwise(no)
+            case "lower":
+                return self.any(arguments[0]).str.to_lowercase()
+            case "upper":
+                return self.any(arguments[0]).str.to_uppercase()
+            case _:
+                day = written_date(node)
+                if day is None:
+                    message = f"unchecked call of {node.name}"
+                    raise AssertionError(message)
+                return nw.lit(datetime(day.year, day.month, day.day))  # noqa: DTZ001 business time
+
+    def rounded(self, node: Call) -> nw.Expr:
+        """Half away from zero, alike for both signs; engines round halves in different ways."""
+        value = self.finite(node.arguments[0])
+        scale = float(10 ** (written_digits(node) or 0))
+        scaled = value.abs() * scale
+        # Beyond, a float has no digits left to round, and adding a half would change it.
+        has_digits = scaled < ALL_WHOLE
+        size = exact_ratio((nw.when(has_digits).then(scaled) + 0.5).floor(), scale)
+        size = nw.when(has_digits).then(size).otherwise(value.abs())
+        return nw.when(value < 0).then(0.0 - size).otherwise(size)
 
 
 def _if_filled(operands: Sequence[nw.Expr], condition: nw.Expr) -> nw.Expr:
@@ -86,88 +201,5 @@ def _if_filled(operands: Sequence[nw.Expr], condition: nw.Expr) -> nw.Expr:
     return nw.when(filled).then(condition).otherwise(nw.lit(value=False))
 
 
-def _operands(nodes: Sequence[Node]) -> list[nw.Expr]:
-    """Values of one kind, in the form in which engines compare that kind alike."""
-    kinds = {evident_kind(node, {}) for node in nodes}
-    if "number" in kinds:
-        return [_number(node) for node in nodes]
-    if "date" in kinds:
-        return [translate(node).cast(MOMENT) for node in nodes]
-    return [translate(node) for node in nodes]
-
-
-def _arithmetic(node: Arithmetic) -> nw.Expr:
-    left, right = _number(node.left), _number(node.right)
-    match node.operator:
-        case "+":
-            return left + right
-        case "-":
-            return left - right
-        case "*":
-            return left * right
-        case "/":
-            return left / nw.when(right != 0).then(right)
-
-
-def _comparison(node: Comparison) -> nw.Expr:
-    operands = _operands([node.left, node.right])
-    left, right = operands
-    match node.operator:
-        case "=":
-            condition = left == right
-        case "!=":
-            condition = left != right
-        case "<":
-            condition = left < right
-        case "<=":
-            condition = left <= right
-        case ">":
-            condition = left > right
-        case ">=":
-            condition = left >= right
-    return _if_filled(operands, condition)
-
-
-def _membership(node: Membership) -> nw.Expr:
-    operand = _operands([node.operand, node.values[0]])[0]
-    condition = operand.is_in([value.value for value in node.values])
-    return _if_filled([operand], ~condition if node.negated else condition)
-
-
-def _call(node: Call) -> nw.Expr:  # noqa: C901, PLR0911 one case per function
-    arguments = node.arguments
-    match node.name:
-        case "abs":
-            return _number(arguments[0]).abs()
-        case "min":
-            return nw.min_horizontal(*_operands(arguments))
-        case "max":
-            return nw.max_horizontal(*_operands(arguments))
-        case "round":
-            return _rounded(node)
-        case "log":
-            value = _number(arguments[0])
-            return nw.when(value > 0).then(value).log()
-        case "coalesce":
-            return nw.coalesce(*_operands(arguments))
-        case "if":
-            yes, no = _operands(arguments[1:])
-            return nw.when(_truth(arguments[0])).then(yes).otherwise(no)
-        case "lower":
-            return translate(arguments[0]).str.to_lowercase()
-        case "upper":
-            return translate(arguments[0]).str.to_uppercase()
-        case _:
-            day = written_date(node)
-            if day is None:
-                message = f"unchecked call of {node.name}"
-                raise AssertionError(message)
-            return nw.lit(datetime(day.year, day.month, day.day))  # noqa: DTZ001 business time
-
-
-def _rounded(node: Call) -> nw.Expr:
-    """Half away from zero, alike for both signs; engines round halves in different ways."""
-    value = _number(node.arguments[0])
-    scale = float(10 ** (written_digits(node) or 0))
-    size = exact_ratio((value.abs() * scale + 0.5).floor(), scale)
-    return nw.when(value < 0).then(0.0 - size).otherwise(size)
+def _reads_a_column(node: Node) -> bool:
+    return isinstance(node, Column) or any(_reads_a_column(child) for child in children(node))
