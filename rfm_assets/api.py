@@ -38,7 +38,15 @@ TABLE = "transactions"
 LARGEST_WHOLE_FLOAT = 2.0**53
 """Beyond it a float does not tell whole numbers apart, and so cannot be an id."""
 
-MORE_FAULTS = {"amount": " or infinite", "customer_id": " or not a whole number"}
+LARGEST_AMOUNT = 1e12
+"""As in `schemas.Transactions`: what is larger is an error of the source."""
+
+FAULTS = {
+    "customer_id": "missing or not a whole number",
+    "date": "missing",
+    "amount": f"missing, infinite or beyond {LARGEST_AMOUNT:,.0f}",
+    "refund_amount": f"negative, infinite or beyond {LARGEST_AMOUNT:,.0f}",
+}
 
 
 def segment_customers(transactions: FrameT, *, as_of: date | str, **config: Any) -> FrameT:
@@ -60,7 +68,9 @@ def segment_customers(transactions: FrameT, *, as_of: date | str, **config: Any)
     Raises:
         UnsupportedFrame: `transactions` is not a frame.
         ColumnMissing: A column is missing.
-        UnusableTransactions: Customers, dates or amounts are missing, infinite or of a wrong type.
+        UnusableTransactions: Customers, dates or amounts are missing, infinite, beyond 1e12 or of
+            a wrong type.
+        AmountsTooLarge: The amounts together cannot be added up exactly.
         InvalidSettings: A key or value of `config` is wrong.
         InvalidAsOf: `as_of` is not a date.
         UnknownScheme, InvalidScheme: The segment scheme cannot be used.
@@ -164,16 +174,17 @@ def _refuse_values(table: Table) -> None:
     faults = {
         "customer_id": customer.is_null() | (customer == ""),
         "date": nw.col("date").is_null(),
-        "amount": amount.is_null() | ~amount.is_finite(),
+        "amount": amount.is_null() | ~(amount.abs() <= LARGEST_AMOUNT) | amount.is_nan(),
     }
+    if "refund_amount" in table.collect_schema().names():
+        refund = nw.col("refund_amount")
+        faults["refund_amount"] = ~refund.is_between(0, LARGEST_AMOUNT) | refund.is_nan()
     counted = table.select(
         *[fault.cast(nw.Int64).sum().alias(name) for name, fault in faults.items()]
     ).collect("pyarrow")
     numbers = {name: int(counted.get_column(name).to_list()[0] or 0) for name in faults}
     found = {
-        name: f"missing{MORE_FAULTS.get(name, '')} in {number:,} rows"
-        for name, number in numbers.items()
-        if number
+        name: f"{FAULTS[name]} in {number:,} rows" for name, number in numbers.items() if number
     }
     if found:
         raise UnusableTransactions(problems=found)

@@ -98,7 +98,12 @@ def test_whole_numbers_are_ids_and_dates_need_no_time() -> None:
         ({"amount": ["10"] * 4}, "'amount' is String rather than numbers"),
         (
             {"amount": [float("nan"), float("inf"), 1.0, 2.0]},
-            "'amount' is missing or infinite in 2 rows",
+            "'amount' is missing, infinite or beyond 1,000,000,000,000 in 2 rows",
+        ),
+        ({"amount": [1e300, -1e13, 1e12, -1e12]}, "or beyond 1,000,000,000,000 in 2 rows"),
+        (
+            {"refund_amount": [-1.0, 1e13, 0.0, float("inf")]},
+            "'refund_amount' is negative, infinite or beyond 1,000,000,000,000 in 3 rows",
         ),
     ],
 )

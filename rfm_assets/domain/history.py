@@ -64,7 +64,9 @@ def movement(
     )
 
 
-def population_stability_index(before: Mapping[str, float], now: Mapping[str, float]) -> float:
+def population_stability_index(
+    before: Mapping[str, float], now: Mapping[str, float]
+) -> float | None:
     """How far two distributions over segments lie apart: sum of (now - before) ln(now / before).
 
     Args:
@@ -73,9 +75,12 @@ def population_stability_index(before: Mapping[str, float], now: Mapping[str, fl
 
     Returns:
         0 for no change; by custom 0.1 is worth a look and 0.25 a large shift. A segment that one
-        side lacks has share 0 there, and shares below `SMALLEST_SHARE` count as that.
+        side lacks has share 0 there, and shares below `SMALLEST_SHARE` count as that. None where
+        a side has no customers at all: an empty snapshot is no distribution to compare with.
     """
     old, new = _shares(before), _shares(now)
+    if not old or not new:
+        return None
     total = 0.0
     for name in sorted({*old, *new}):
         was = max(old.get(name, 0.0), SMALLEST_SHARE)

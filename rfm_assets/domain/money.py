@@ -12,6 +12,12 @@ import narwhals as nw
 
 from rfm_assets.domain.frames import UNITS_PER_MONEY
 
+MOST_MONEY = 9e14
+"""What amounts may add up to regardless of sign: 922 trillion are 2**63 ten-thousandths, and the
+rest is left for the rounding of a sum of floats."""
+
+_HALF = 2**32
+
 
 def to_units(amount: nw.Expr) -> nw.Expr:
     """Whole ten-thousandths (Int64) of a Float64 amount, halves rounded away from zero.
@@ -25,7 +31,10 @@ def to_units(amount: nw.Expr) -> nw.Expr:
 
 def from_units(units: nw.Expr) -> nw.Expr:
     """Float64 money of an Int64 column of ten-thousandths: the nearest float, on every engine."""
-    return exact_ratio(units.cast(nw.Float64), UNITS_PER_MONEY)
+    # In two halves, because Arrow refuses to make floats of whole numbers beyond 2**53.
+    high = (units // _HALF).cast(nw.Int64)
+    low = (units - high * _HALF).cast(nw.Float64)
+    return exact_ratio(high.cast(nw.Float64) * float(_HALF) + low, UNITS_PER_MONEY)
 
 
 def exact_ratio(numerator: nw.Expr, denominator: float) -> nw.Expr:

@@ -14,7 +14,8 @@ from pydantic import Field
 
 from rfm_assets.domain.config import ConfigModel
 from rfm_assets.domain.frames import Table
-from rfm_assets.domain.money import from_units, to_units
+from rfm_assets.domain.money import MOST_MONEY, from_units, to_units
+from rfm_assets.errors import AmountsTooLarge
 
 EPOCH = date(1970, 1, 1)
 
@@ -118,10 +119,14 @@ def customer_activity(transactions: Table, *, as_of: date, config: RfmConfig) ->
     Columns: customer_id, first_day, last_day (Int32, of purchases; `NEVER` where none),
     in_window (Boolean), frequency (Int32), monetary_units (Int64), and refunded_units (Int64)
     if the transactions have `refund_amount`. A caller that uses it twice computes it once.
+
+    Raises:
+        AmountsTooLarge: The amounts of the window cannot be added up exactly.
     """
     end = day_number(as_of)
     start = end - config.analysis_period_days
     window = transactions.filter((nw.col("day") >= start) & (nw.col("day") < end))
+    _refuse_unsummable(window)
     activity = _window_activity(window)
     if not config.reads_history:
         return activity
@@ -157,6 +162,21 @@ def split_by_eligibility(
         excluded=_excluded(judged, transactions, end, config),
         judged=judged,
     )
+
+
+def _refuse_unsummable(window: Table) -> None:
+    """Sums beyond 64 bits wrap around on one engine and fail without a reason on another.
+
+    The sum regardless of sign bounds every sum of these rows: by order, customer and segment.
+    """
+    columns = [
+        name for name in ("amount", "refund_amount") if name in window.collect_schema().names()
+    ]
+    totals = window.select(nw.col(*columns).abs().sum()).collect("pyarrow")
+    for column in columns:
+        total = totals.get_column(column).to_list()[0] or 0.0
+        if total > MOST_MONEY:
+            raise AmountsTooLarge(column=column, total=total, limit=MOST_MONEY)
 
 
 def _window_activity(window: Table) -> Table:

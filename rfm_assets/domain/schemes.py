@@ -12,9 +12,11 @@ from functools import cached_property
 from itertools import product
 from typing import Annotated, Literal, Self, TypeAlias
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, FiniteFloat, field_validator, model_validator
 
 from rfm_assets.domain.config import ConfigModel
+from rfm_assets.domain.distribution import NO_SEGMENT
+from rfm_assets.domain.history import LEFT, NEW
 from rfm_assets.errors import UnknownSegment
 
 Cell: TypeAlias = tuple[int, int, int]
@@ -29,7 +31,7 @@ def _pair(value: object) -> object:
 
 
 Scores: TypeAlias = Annotated[tuple[int, int], BeforeValidator(_pair)]
-Band: TypeAlias = Annotated[tuple[float, float], BeforeValidator(_pair)]
+Band: TypeAlias = Annotated[tuple[FiniteFloat, FiniteFloat], BeforeValidator(_pair)]
 Line: TypeAlias = Annotated[str, Field(min_length=1, max_length=500)]
 
 
@@ -41,7 +43,11 @@ class Segment(ConfigModel):
         max_length=60,
         description="Name in files and rules: lower case letters, digits and underscores.",
     )
-    name: str = Field(min_length=1, max_length=60, description="Name as stored and shown.")
+    name: str = Field(
+        min_length=1,
+        max_length=60,
+        description="Name as stored and shown; (new), (left) and (none) are taken.",
+    )
     aliases: tuple[Line, ...] = Field(default=(), description="Other names that are understood.")
     color: str = Field(
         default="#8C8C8C", pattern=r"^#[0-9A-Fa-f]{6}$", description="Colour in charts, #RRGGBB."
@@ -57,6 +63,16 @@ class Segment(ConfigModel):
     priority: int = Field(
         default=3, ge=1, le=5, description="How much a week's delay costs, 1 little to 5 most."
     )
+
+    @field_validator("name")
+    @classmethod
+    def _not_taken(cls, name: str) -> str:
+        if name.strip().casefold() in {NEW, LEFT, NO_SEGMENT}:
+            raise ValueError(
+                f"{name!r} stands for customers who come, leave or have no segment in "
+                "segment_movement and segment_summary. Choose another name."
+            )
+        return name
 
 
 class Rule(ConfigModel):

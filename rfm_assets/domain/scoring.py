@@ -9,15 +9,17 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import Counter
 from datetime import date
+from fractions import Fraction
 from itertools import accumulate, pairwise
-from typing import Literal, Self, TypeAlias, get_args
+from math import gcd, lcm
+from typing import Annotated, Literal, Self, TypeAlias, get_args
 
 import narwhals as nw
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from rfm_assets.domain.config import ConfigModel
 from rfm_assets.domain.frames import Table
-from rfm_assets.domain.money import exact_ratio, money_of, units_of
+from rfm_assets.domain.money import MOST_MONEY, exact_ratio, money_of, units_of
 from rfm_assets.errors import did_you_mean
 
 ScoringMethod: TypeAlias = Literal["quintiles", "quartiles", "deciles", "bins", "custom"]
@@ -28,12 +30,18 @@ BINS_OF_METHOD = {"quartiles": 4, "quintiles": 5, "deciles": 10}
 
 MAX_BINS = 100
 
+LARGEST_WEIGHT = 2**40
+"""A score of `MAX_BINS` by three such weights stays far below 2**53."""
+
 WIDEST_COMPACT_CELL = 9
 """Up to this scale a cell is three digits, `545`; beyond it has dashes, `10-5-4`."""
 
 BANDS_PER_ROOT = 64
 """Fineness of the first histogram of money. The band of a value is its eighth root, so that 64
 makes bands about 2 % wide at 100 and 1 % at 10,000 currency units."""
+
+
+MoneyPoint: TypeAlias = Annotated[float, Field(ge=-MOST_MONEY, le=MOST_MONEY, allow_inf_nan=False)]
 
 
 class Thresholds(ConfigModel):
@@ -43,13 +51,13 @@ class Thresholds(ConfigModel):
     days and the lowest beyond 365. For `frequency` and `monetary` the first bin is the worst.
     """
 
-    recency: list[int] = Field(
+    recency: list[Annotated[int, Field(ge=0, le=1_000_000)]] = Field(
         description="Ascending cut points in days; up to and including the first is the best score."
     )
-    frequency: list[int] = Field(
+    frequency: list[Annotated[int, Field(ge=0, le=1_000_000_000)]] = Field(
         description="Ascending cut points in purchases; up to and including the first is score 1."
     )
-    monetary: list[float] = Field(
+    monetary: list[MoneyPoint] = Field(
         description="Ascending cut points in money; up to and including the first is score 1."
     )
 
@@ -258,12 +266,26 @@ def _cuts_below(column: str, points: tuple[int, ...]) -> nw.Expr:
 
 
 def _weighted_mean(config: ScoringConfig) -> nw.Expr:
-    # The order of the operations is fixed, and the total is added up like the terms, so that
-    # three scores of 1 have a mean of exactly 1 whatever the weights.
-    weights = (config.recency_weight, config.frequency_weight, config.monetary_weight)
+    # Whole numbers below 2**53 add up exactly in floats, so that the one division is all that is
+    # rounded: three scores of 4 have a mean of exactly 4 whatever the weights.
+    weights = _whole_weights(config.recency_weight, config.frequency_weight, config.monetary_weight)
     r, f, m = (nw.col(name).cast(nw.Float64) for name in ("R_score", "F_score", "M_score"))
-    total = weights[0] + weights[1] + weights[2]
-    return exact_ratio(r * weights[0] + f * weights[1] + m * weights[2], total)
+    return exact_ratio(r * weights[0] + f * weights[1] + m * weights[2], sum(weights))
+
+
+def _whole_weights(*weights: float) -> list[float]:
+    """Whole numbers in the proportions of `weights` as they are written: 0.6, 0.3, 0.1 are 6, 3, 1.
+
+    Proportions that need larger numbers than `LARGEST_WEIGHT` are rounded to that fineness.
+    """
+    written = [Fraction(str(weight)) for weight in weights]
+    unit = Fraction(
+        gcd(*(part.numerator for part in written)), lcm(*(part.denominator for part in written))
+    )
+    whole = [part / unit for part in written]
+    if max(whole) > LARGEST_WEIGHT:
+        whole = [part * LARGEST_WEIGHT / max(whole) for part in whole]
+    return [float(round(part)) for part in whole]
 
 
 def _histogram(customers: Table, *columns: str) -> list[tuple[tuple[int, ...], int]]:

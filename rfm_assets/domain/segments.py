@@ -6,6 +6,7 @@ how segments change over time (`history.py`).
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
@@ -132,8 +133,10 @@ def segment(
         InvalidConfig: No scheme although segments are wanted, or one without rules for
             `segment_by`.
         CutPointsUnusable: Frozen cut points are missing, on another scale, or empty.
-        AttributesClash: An attribute has the name of a computed column.
+        AttributesClash: An attribute has the name of a computed column or of another attribute;
+            case does not tell names apart.
         DuplicateCustomers: `attributes` has a customer twice.
+        AmountsTooLarge: The amounts of the window cannot be added up exactly.
     """
     names = _usable_scheme(scheme, config)
     activity = checkpoint(customer_activity(transactions, as_of=as_of, config=config))
@@ -243,8 +246,12 @@ def _with_previous(table: Table, previous: Table | None) -> Table:
 
 def _with_attributes(table: Table, attributes: Table) -> Table:
     columns = attributes.collect_schema().names()
-    computed = set(table.collect_schema().names()) | {"segmented_at"}
-    clashes = [name for name in columns if name in computed and name != "customer_id"]
+    # Engines differ in whether case tells columns apart; DuckDB's does not.
+    added = [name for name in columns if name != "customer_id"]
+    taken = Counter(
+        name.casefold() for name in [*table.collect_schema().names(), "segmented_at", *added]
+    )
+    clashes = [name for name in added if taken[name.casefold()] > 1]
     if clashes:
         raise AttributesClash(columns=clashes)
     repeated = (

@@ -18,6 +18,7 @@ from rfm_assets.domain.rfm import (
     day_number,
     split_by_eligibility,
 )
+from rfm_assets.errors import AmountsTooLarge
 from rfm_assets_tests.domain.purchases import transactions
 from rfm_assets_tests.tables import MakeTable, rows_of
 
@@ -155,3 +156,23 @@ def test_every_reason_is_explained() -> None:
 def test_day_number_counts_from_1970() -> None:
     assert day_number(date(1970, 1, 2)) == 1
     assert day_number(AS_OF) == 19_905
+
+
+def test_money_that_cannot_be_added_up_is_refused(engine_table: MakeTable) -> None:
+    # A thousand amounts of 1e12 are 1e19 ten-thousandths, and 64 bits hold 9.2e18.
+    many = [("ann", None, "2024-06-01", 1e12)] * 1_000
+    with pytest.raises(AmountsTooLarge, match=r"`amount` of the observation window adds up to 1e"):
+        split(engine_table, many)
+    # Opposite signs cancel in the end, but not on the way.
+    with pytest.raises(AmountsTooLarge):
+        split(engine_table, [("ann", None, "2024-06-01", sign * 6e14) for sign in (1, -1)])
+    before = [("ann", None, "2020-06-01", 1e300), ("ann", None, "2024-06-01", 9e14)]
+    assert metrics(split(engine_table, before)) == {"ann": (30, 1, 9e14)}
+
+
+def test_refunds_that_cannot_be_added_up_are_refused(engine_table: MakeTable) -> None:
+    table = engine_table({**transactions(ROWS), "refund_amount": [1e14] * len(ROWS)})
+    with pytest.raises(AmountsTooLarge, match="`refund_amount`"):
+        customer_activity(
+            table, as_of=date(2100, 1, 1), config=RfmConfig(analysis_period_days=36_500)
+        )

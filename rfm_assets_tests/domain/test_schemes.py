@@ -8,6 +8,7 @@ from itertools import combinations, product
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from rfm_assets.domain.schemes import Rule, Scheme, Segment, mapped
 from rfm_assets.errors import UnknownSegment
@@ -150,6 +151,17 @@ def test_segments_by_id_name_and_alias(word: str) -> None:
 def test_an_unknown_segment_names_the_nearest() -> None:
     with pytest.raises(UnknownSegment, match=r"^campaign: 'Champion' .*Did you mean 'Champions'"):
         load_scheme("rfm_10").segment_called("Champion", key="campaign")
+
+
+@pytest.mark.parametrize("name", ["(new)", "(left)", "(none)", " (New) "])
+def test_a_segment_may_not_be_called_like_coming_or_going(name: str) -> None:
+    with pytest.raises(ValidationError, match="stands for customers who come, leave or have no"):
+        Segment(id="mine", name=name)
+
+
+def test_a_band_has_ends() -> None:
+    with pytest.raises(ValidationError, match="finite number"):
+        Rule(segment="mine", score=(1.0, float("nan")))
 
 
 def test_a_fallback_takes_what_is_left() -> None:

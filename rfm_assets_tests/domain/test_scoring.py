@@ -6,7 +6,7 @@ from typing import Any
 
 import narwhals as nw
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -17,13 +17,19 @@ from rfm_assets.domain.scoring import (
     cut_points,
     score,
 )
-from rfm_assets_tests.tables import MakeTable, rows_of, tables_on
+from rfm_assets_tests.tables import ENGINES, MakeTable, rows_of, tables_on
+
+WEIGHT_NAMES = ("recency_weight", "frequency_weight", "monetary_weight")
 
 THRESHOLDS: dict[str, Any] = {
     "recency": [30, 90, 180, 365],
     "frequency": [1, 2, 4, 8],
     "monetary": [10.0, 20.0, 50.0, 100.0],
 }
+
+
+def custom(**changed: list[Any]) -> dict[str, Any]:
+    return {"scoring_method": "custom", "thresholds": {**THRESHOLDS, **changed}}
 
 
 def customers(values: list[tuple[int, int, int]]) -> dict[str, list[Any]]:
@@ -154,23 +160,38 @@ def test_weights_shape_the_mean(engine_table: MakeTable) -> None:
     assert got[9][3] == (2 * 1 + 0.5 * 5) / 2.5
 
 
-@given(
-    weights=st.tuples(*[st.floats(0, 1e6)] * 3).filter(lambda weights: sum(weights) > 0),
-    scores=st.integers(1, 5),
-)
-def test_equal_scores_have_that_mean(weights: tuple[float, ...], scores: int) -> None:
-    names = ("recency_weight", "frequency_weight", "monetary_weight")
-    thresholds = {name: [1, 2, 3, 4] for name in ("recency", "frequency", "monetary")}
-    with tables_on("polars") as make:
-        ((*_, mean, _),) = scored(
-            make,
-            [(6 - scores, scores, scores * 10_000)],
-            scoring_method="custom",
-            thresholds=thresholds,
-            **dict(zip(names, weights, strict=True)),
-        )
-    assert mean == pytest.approx(scores, rel=1e-12)
-    assert mean >= 1
+WEIGHTS = st.tuples(
+    *[st.floats(0, 1e6) | st.decimals(0, 1, places=2).map(float) | st.sampled_from([0.0, 1e-300])]
+    * 3
+).filter(lambda weights: sum(weights) > 0)
+
+NUMBERS = st.tuples(st.integers(1, 60), st.integers(1, 60), st.integers(1, 60))
+
+
+@settings(max_examples=30)
+@given(weights=WEIGHTS, values=st.lists(NUMBERS, min_size=1, max_size=8), scale=st.integers(2, 12))
+def test_the_mean_lies_within_the_scale_and_equal_scores_are_their_mean(
+    weights: tuple[float, ...], values: list[tuple[int, int, int]], scale: int
+) -> None:
+    cuts = list(range(1, scale))
+    config = custom(recency=cuts, frequency=cuts, monetary=cuts)
+    config |= dict(zip(WEIGHT_NAMES, weights, strict=True))
+    equal = [(scale + 1 - points, points, points * 10_000) for points in range(1, scale + 1)]
+    found = []
+    for engine in ENGINES:
+        with tables_on(engine) as make:
+            found.append(scored(make, [*values, *equal], **config))
+    assert all(rows == found[0] for rows in found)
+    assert all(1 <= row[3] <= scale for row in found[0])
+    assert [row[3] for row in found[0][len(values) :]] == list(range(1, scale + 1))
+
+
+def test_ordinary_weights_do_not_lead_beyond_the_scale(engine_table: MakeTable) -> None:
+    # In floats 5*0.6 + 5*0.3 + 5*0.1 over 0.6 + 0.3 + 0.1 is 5.000000000000001.
+    weights = dict(zip(WEIGHT_NAMES, (0.6, 0.3, 0.1), strict=True))
+    values = [(1, 9, 2_000_000), (31, 9, 1)]
+    got = scored(engine_table, values, scoring_method="custom", thresholds=THRESHOLDS, **weights)
+    assert [row[3] for row in got] == [5.0, (6 * 4 + 3 * 5 + 1) / 10]
 
 
 VALUES = st.lists(
@@ -270,6 +291,11 @@ def test_thresholds_in_money_become_whole_units() -> None:
             },
             "frozen_from has no effect with scoring_method: custom",
         ),
+        (custom(monetary=[1.0, float("nan")]), "monetary.1\n  Input should be a finite number"),
+        (custom(monetary=[1.0, float("inf")]), "monetary.1\n  Input should be a finite number"),
+        (custom(monetary=[-1e300, 1.0]), "monetary.0\n  Input should be greater than or equal to"),
+        (custom(recency=[1, 10**30]), "recency.1\n  Input should be less than or equal to 1000000"),
+        (custom(frequency=[-1, 1]), "frequency.0\n  Input should be greater than or equal to 0"),
         ({"cut_points": "weekly"}, "each_run"),
         ({"weights": 1}, "Extra inputs are not permitted"),
     ],

@@ -267,6 +267,19 @@ def test_attributes_may_not_be_named_like_computed_columns(engine_table: MakeTab
         run(engine_table, FIVE, {"attributes": attributes})
 
 
+@pytest.mark.parametrize("name", ["Segment", "RECENCY", "Segmented_At", "CUSTOMER_ID"])
+def test_case_does_not_tell_an_attribute_from_a_computed_column(name: str) -> None:
+    with tables_on("polars") as make, pytest.raises(AttributesClash, match=repr(name)):
+        run(make, FIVE, {"attributes": make({"customer_id": ["a"], name: ["mine"]})})
+
+
+def test_case_does_not_tell_two_attributes_apart() -> None:
+    columns = {"customer_id": ["a"], "Tier": [1], "city": ["Oslo"], "tier": [2]}
+    with tables_on("polars") as make, pytest.raises(AttributesClash) as caught:
+        run(make, FIVE, {"attributes": make(columns)})
+    assert caught.value.columns == ("Tier", "tier")
+
+
 def test_attributes_have_one_row_per_customer(engine_table: MakeTable) -> None:
     attributes = engine_table({"customer_id": ["b", "a", "b"], "country": ["NO", "SE", "DK"]})
     with pytest.raises(DuplicateCustomers, match="customer 'b' has more than one row"):
