@@ -129,7 +129,40 @@ def test_of_a_few_customers_drift_is_told_but_never_fails() -> None:
     assert verdict(quality.drift(few, checks=strict)) == "blocks"
 
 
-def shifted(index: float, *, customers: int = 1_000) -> quality.Shift:
+def test_an_empty_snapshot_is_nobody_to_compare_with() -> None:
+    empty = shifted(None, customers=0)
+    strict = SegmentChecks(drift_min_customers=0, reference=date(2026, 1, 5))
+    for outcome in (
+        quality.drift(empty, checks=strict),
+        quality.reference_drift(empty, as_of=LATER, checks=strict),
+    ):
+        assert verdict(outcome) == "passes"
+        assert outcome.observed.startswith("nobody to compare with since 2026-01-05")
+
+
+FIRST_WEEK, NEXT_WEEK, LATER = date(2026, 1, 5), date(2026, 1, 12), date(2026, 2, 2)
+
+
+@pytest.mark.parametrize(
+    ("later", "in_this_run", "expected"),
+    [
+        ([], {FIRST_WEEK}, "passes"),
+        ([NEXT_WEEK, LATER], {FIRST_WEEK, NEXT_WEEK}, "passes"),
+        ([NEXT_WEEK, LATER], {FIRST_WEEK}, "warns"),
+        ([NEXT_WEEK, LATER], {FIRST_WEEK, LATER}, "warns"),
+    ],
+)
+def test_a_later_week_that_saw_another_version_is_told(
+    later: list[date], in_this_run: set[date], expected: str
+) -> None:
+    outcome = quality.later_weeks_current(later=later, in_this_run=in_this_run)
+    assert verdict(outcome) == expected
+    if expected == "warns":
+        assert outcome.observed.startswith("2026-01-12 and 1 after it stored from the version")
+        assert outcome.next_step.startswith("Backfill from the week that ends on 2026-01-12")
+
+
+def shifted(index: float | None, *, customers: int = 1_000) -> quality.Shift:
     return quality.Shift(
         index=index,
         since=date(2026, 1, 5),
@@ -209,9 +242,6 @@ def test_every_rule_of_a_table_is_described() -> None:
         *quality.LIST_RULES,
     }
     assert rules == set(quality.DESCRIPTIONS)
-
-
-LATER = date(2026, 2, 2)
 
 
 def test_a_reference_is_compared_by_the_same_limits() -> None:

@@ -1,6 +1,6 @@
 """`CustomerSegmentationComponent`: recency, frequency, monetary, scores and segments per week."""
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from datetime import UTC, date, datetime
 from typing import Any, ClassVar
 
@@ -99,6 +99,7 @@ class CustomerSegmentationComponent(SegmentationConfig, RfmComponent):
             return self._publish(
                 week,
                 inputs,
+                in_this_run={as_of for _, as_of in self.as_of_dates(run)},
                 scheme=scheme,
                 upstream=upstream,
                 customers=customers,
@@ -113,6 +114,7 @@ class CustomerSegmentationComponent(SegmentationConfig, RfmComponent):
         week: Week,
         inputs: Inputs,
         *,
+        in_this_run: Container[date],
         scheme: Scheme | None,
         upstream: dg.AssetKey,
         customers: dg.AssetKey | None,
@@ -146,12 +148,13 @@ class CustomerSegmentationComponent(SegmentationConfig, RfmComponent):
                 inputs,
                 before=before,
                 as_of=week.day,
+                in_this_run=in_this_run,
                 whole=totals_of_transactions(
                     transactions, as_of=week.day, days=self.analysis_period_days
                 ),
             ),
             run_id=run_id,
-            config_hash=self.config.fingerprint(),
+            config_hash=_content(self.config, scheme).fingerprint(),
             source_fingerprint=source.manifest.source_fingerprint,
             cut_points=result.cut_points.model_dump(mode="json"),
             counts=result.counts,
@@ -159,6 +162,9 @@ class CustomerSegmentationComponent(SegmentationConfig, RfmComponent):
             extra={"scheme": scheme.model_dump(mode="json") if scheme else None},
         )
         shown = self._shown(publication.snapshot, result, scheme, inputs)
+        for outcome in publication.outcomes:
+            if outcome.name == "later_weeks_current" and not outcome.passed:
+                shown["later weeks to run again"] = outcome.observed
         return {self.key: Published(publication, shown)}
 
     def _frozen_cut_points(self, inputs: Inputs) -> CutPoints | None:
@@ -178,6 +184,7 @@ class CustomerSegmentationComponent(SegmentationConfig, RfmComponent):
         *,
         before: Snapshot | None,
         as_of: date,
+        in_this_run: Container[date],
         whole: Totals,
     ) -> list[CheckOutcome]:
         now = customers_by_segment(staged.rows)
@@ -188,7 +195,12 @@ class CustomerSegmentationComponent(SegmentationConfig, RfmComponent):
             quality.reference_drift(
                 _shift_since(self._reference(inputs), now, inputs), as_of=as_of, checks=self.checks
             ),
+            quality.later_weeks_current(later=self._later(inputs, as_of), in_this_run=in_this_run),
         ]
+
+    def _later(self, inputs: Inputs, as_of: date) -> list[date]:
+        name = table_name(self.key.path)
+        return [day for day in inputs.store.dates(name) if day > as_of]
 
     def _reference(self, inputs: Inputs) -> Snapshot | None:
         """The snapshot that every later one is compared with, if it was stored."""
@@ -256,6 +268,13 @@ def _shift_since(
         customers=min(sum(before.values()), sum(now.values())),
         largest=largest_shifts(before, now),
     )
+
+
+def _content(config: SegmentationConfig, scheme: Scheme | None) -> SegmentationConfig:
+    """The configuration with the scheme's content in place of its name or file."""
+    if scheme is None:
+        return config
+    return config.model_copy(update={"segment_scheme": scheme.model_dump(mode="json")})
 
 
 def _contract(scheme: Scheme | None, scale: int) -> TableContract:
