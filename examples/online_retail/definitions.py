@@ -1,3 +1,7 @@
+"""The code location: what the YAML files in `online_retail/` define."""
+
 from pathlib import Path
+
 from rfm_assets.definitions import load_project
+
 defs = load_project(Path(__file__).parent)
