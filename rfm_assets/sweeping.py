@@ -76,10 +76,13 @@ def remove(folder: UPath) -> None:
 
 
 def _versions(table: UPath) -> Iterator[UPath]:
-    """Every version of every snapshot that is not known to be promoted.
+    """Every version of every snapshot, but on a bucket those known to be promoted.
 
-    All of it in one listing, because a bucket is slow to answer once for each folder.
+    A bucket gives all of it in one listing, because it is slow to answer once for each folder.
     """
+    if isinstance(table, Path):
+        yield from table.glob("as_of=*/*")
+        return
     base = PurePosixPath(table.path)
     found: dict[tuple[str, str], set[str]] = {}
     for key in table.fs.find(str(base), withdirs=True):

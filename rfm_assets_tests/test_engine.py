@@ -27,7 +27,13 @@ from rfm_assets.engine import (
     open_engine,
     to_arrow,
 )
-from rfm_assets.errors import InvalidConfig, UnsupportedFrame
+from rfm_assets.errors import (
+    InvalidConfig,
+    OutOfMemory,
+    SnapshotUnreadable,
+    StorageUnusable,
+    UnsupportedFrame,
+)
 
 ROWS = [{"id": "b", "n": 1.5}, {"id": "a", "n": None}, {"id": None, "n": -2.0}]
 
@@ -67,6 +73,112 @@ def test_a_folders_name_changes_nothing(engine: Engine, tmp_path: Path, place: s
     folder = UPath(tmp_path / place)
     engine.write_parquet(engine.from_arrow(pa.Table.from_pylist(rows)), folder, sort_by=["n"])
     assert collect_rows(engine.scan_parquet(list(folder.iterdir()))) == rows
+
+
+@pytest.mark.parametrize(
+    ("place", "sibling"), [("store[1]*", "store1x"), ("a?", "ab"), ("[x]", "x"), ("{a,b}", "a")]
+)
+@pytest.mark.parametrize("kind", ["folder", "bucket"])
+def test_a_folders_name_is_no_pattern_that_matches_another(
+    engine: Engine, tmp_path: Path, kind: str, place: str, sibling: str
+) -> None:
+    base = UPath(tmp_path if kind == "folder" else f"memory://{tmp_path.name}")
+    for n, name in ((1, sibling), (2, place), (3, sibling)):
+        table = engine.from_arrow(pa.table({"n": [n]}))
+        engine.write_parquet(table, base / name, sort_by=["n"])
+    assert collect_rows(engine.scan_parquet(list((base / place).iterdir()))) == [{"n": 2}]
+
+
+FULL_DISK = """
+    import resource, signal, sys
+    from pathlib import Path
+    import pyarrow as pa
+    from rfm_assets.engine import open_engine
+    from rfm_assets.errors import StorageUnusable
+
+    name, folder = sys.argv[1], Path(sys.argv[2])
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    with open_engine(name, memory_limit="60MB", threads=1, spill_dir=folder / "spill") as engine:
+        rows = pa.table({"n": range(3_000_000), "s": [f"{i}abcdefgh" for i in range(3_000_000)]})
+        table = engine.from_arrow(rows)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+        for work in (
+            lambda: engine.write_parquet(table, folder / "rows", sort_by=["n"]),
+            lambda: name == "duckdb" and engine.checkpoint(table.sort("s")),
+        ):
+            try:
+                work()
+            except StorageUnusable as error:
+                print(error)
+    """
+
+
+@pytest.mark.parametrize(("name", "places"), [("duckdb", ["", "spill"]), ("polars", ["rows"])])
+def test_a_full_disk_is_named(name: str, places: list[str], tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(FULL_DISK), name, str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    said = done.stdout.splitlines()
+    assert len(said) == len(places)
+    for text, place in zip(said, places, strict=True):
+        assert text.startswith(str(tmp_path / place))
+        assert "File too large" in text
+        assert "Free some space there" in text
+
+
+def test_a_file_where_a_folder_is_needed_is_named(engine: Engine, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    table = engine.from_arrow(pa.table({"n": [1]}))
+    with pytest.raises(StorageUnusable, match="file/rows cannot be used: Not a directory"):
+        engine.write_parquet(table, tmp_path / "file" / "rows", sort_by=["n"])
+
+
+@pytest.mark.parametrize("keep", [0, 3, 100, -3, None])
+@pytest.mark.parametrize("kind", ["folder", "bucket"])
+def test_a_damaged_file_is_named(
+    engine: Engine, tmp_path: Path, kind: str, keep: int | None
+) -> None:
+    folder = UPath(tmp_path if kind == "folder" else f"memory://{tmp_path.name}")
+    engine.write_parquet(engine.from_arrow(pa.table({"n": [1]})), folder, sort_by=["n"])
+    (damaged,) = folder.glob("*.parquet")
+    if keep is None:
+        damaged.unlink()
+    else:
+        damaged.write_bytes(damaged.read_bytes()[:keep])
+    with pytest.raises(SnapshotUnreadable, match=r"/rows-0.parquet cannot be read as Parquet: "):
+        engine.scan_parquet([damaged])
+
+
+def test_too_little_memory_says_which_setting_to_raise(tmp_path: Path) -> None:
+    rows = pl.DataFrame({"n": range(1_000_000)}).with_columns(
+        s=pl.col("n").cast(pl.String) + "abcdefghijklmnop"
+    )
+    rows.write_parquet(tmp_path / "rows.parquet")
+    with DuckDBEngine("10MB", threads=1) as engine:
+        table = engine.scan_parquet([tmp_path / "rows.parquet"])
+        grouped = table.group_by("s").agg(nw.col("n").sum())
+        for work in (
+            lambda: engine.checkpoint(grouped),
+            lambda: engine.write_parquet(grouped, tmp_path / "out", sort_by=["s"]),
+            lambda: to_arrow(grouped),
+        ):
+            with pytest.raises(OutOfMemory, match=r"too little memory: .* Raise `memory_limit`"):
+                work()
+
+
+@pytest.mark.parametrize("name", ["duckdb", "polars"])
+def test_sources_are_read_with_the_settings_of_the_engine(name: Any, tmp_path: Path) -> None:
+    spill = tmp_path / "spill"
+    settings = {"memory_limit": "200MB", "threads": 3, "spill_dir": spill}
+    with open_engine(name, **settings) as engine, engine.reading() as reading:
+        rows = reading.connection.sql(
+            "select current_setting('threads'), current_setting('memory_limit'), "
+            "current_setting('temp_directory')"
+        ).fetchall()
+    assert rows == [(3, "190.7 MiB", str(spill))]
 
 
 def test_a_bucket_is_written_and_read(engine: Engine, tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from rfm_assets.errors import (
     PartMissing,
     SnapshotMissing,
     TableMissing,
+    TypesDiffer,
 )
 from rfm_assets.loading import load_table
 from rfm_assets.publishing import publish_frame
@@ -152,3 +153,43 @@ def test_an_unknown_column_part_or_kind_names_the_nearest(root: Path) -> None:
         InvalidConfig, match=r"'panda' is not a kind of frame. Did you mean 'pandas'"
     ):
         load_table("weekly", root=root, kind="panda")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("older", "newer", "expected"),
+    [
+        # A cast to the later type would make 1.5 to 1.
+        (pl.Series([1.5]), pl.Series([2]), [1.5, 2.0]),
+        (pl.Series([2**40]), pl.Series([1], dtype=pl.Int32), [2**40, 1]),
+        (pl.Series([None], dtype=pl.Null), pl.Series(["x"]), [None, "x"]),
+        (pl.Series(["x"]), pl.Series([None], dtype=pl.Null), ["x", None]),
+        (
+            pl.Series([date(2026, 1, 1)]),
+            pl.Series([datetime(2026, 1, 8, 12)]),
+            [datetime(2026, 1, 1), datetime(2026, 1, 8, 12)],
+        ),
+    ],
+)
+def test_a_range_takes_the_type_that_holds_every_week(
+    tmp_path: Path, older: pl.Series, newer: pl.Series, expected: list[object]
+) -> None:
+    store = Store(tmp_path)
+    for as_of, values in ((JAN_5, older), (JAN_12, newer)):
+        publish_frame(store, table="weekly", as_of=as_of, frame=pl.DataFrame({"n": values}))
+    for kind in ("polars", "narwhals"):
+        frame = load_table("weekly", (JAN_5, JAN_12), root=tmp_path, kind=kind)
+        found = nw.from_native(frame, pass_through=True).lazy().collect("pyarrow")
+        assert found.to_native()["n"].to_pylist() == expected
+
+
+@pytest.mark.parametrize("kind", ["pandas", "duckdb"])
+def test_a_range_over_a_change_of_type_says_where(tmp_path: Path, kind: Any) -> None:
+    store = Store(tmp_path)
+    for as_of, values in ((JAN_5, ["north"]), (JAN_12, [7])):
+        publish_frame(store, table="weekly", as_of=as_of, frame=pl.DataFrame({"region": values}))
+    with pytest.raises(
+        TypesDiffer,
+        match=r"weekly: column 'region' is String as of 2026-01-05, Int64 as of 2026-01-12",
+    ):
+        load_table("weekly", (JAN_5, JAN_12), root=tmp_path, kind=kind)
+    assert len(load_table("weekly", JAN_12, root=tmp_path)) == 1

@@ -3,20 +3,25 @@
 import multiprocessing
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import textwrap
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import polars as pl
+import pyarrow as pa
 import pytest
 from upath import UPath
 
+from rfm_assets.engine import DuckDBEngine
 from rfm_assets.errors import (
     InvalidAsOf,
     InvalidTableName,
@@ -24,11 +29,14 @@ from rfm_assets.errors import (
     SnapshotMissing,
     SnapshotUnreadable,
     StagingClosed,
+    StorageUnusable,
 )
 from rfm_assets.manifest import Manifest
 from rfm_assets.store import Snapshot, Store, table_name
 
 JAN_5, JAN_12, JAN_19 = date(2026, 1, 5), date(2026, 1, 12), date(2026, 1, 19)
+
+ONE = pa.table({"n": [1]})
 
 
 @pytest.fixture(params=["folder", "bucket"])
@@ -462,3 +470,158 @@ def test_readers_see_whole_snapshots_while_two_processes_write(folder_store: Sto
         assert writer.exitcode == 0
     assert len(seen) > 3
     assert read(folder_store.snapshot("weekly", JAN_5)) in {1039, 2039}
+
+
+def test_an_interruption_while_old_versions_are_removed_keeps_what_was_published(
+    tmp_path: Path,
+) -> None:
+    """The second promotion sweeps a folder so full that the signal hits the sweep."""
+    script = textwrap.dedent(
+        """
+        import os, signal, sys, threading, time
+        from datetime import timedelta
+        from pathlib import Path
+        from rfm_assets.store import Store
+        from rfm_assets_tests.test_store import put
+
+        store = Store(sys.argv[1], keep_superseded=timedelta(0))
+        old = put(store, 1)
+        put(store, 2)
+        for number in range(40_000):
+            (old.folder / "rows" / f"{number}.tmp").touch()
+        pointer = old.folder.parent / "CURRENT"
+        before = pointer.read_text()
+
+        def interrupt():
+            while pointer.read_text() == before:
+                time.sleep(0.001)
+            time.sleep(0.02)
+            os.kill(os.getpid(), signal.SIGINT)
+
+        threading.Thread(target=interrupt, daemon=True).start()
+        try:
+            put(store, 3)
+        except KeyboardInterrupt:
+            print("interrupted")
+        """
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "interrupted\n"
+    assert read(Store(tmp_path).snapshot("weekly", JAN_5)) == 3
+
+
+def test_leaving_never_removes_what_the_pointer_names(store: Store) -> None:
+    """An interruption may come after the pointer's move and before `promote` returns."""
+    with store.stage("weekly", JAN_5) as staging:
+        write(staging.path_for(), 1)
+        store.promote(
+            staging,
+            Manifest(
+                kind="test",
+                table="weekly",
+                as_of=JAN_5,
+                version=staging.version,
+                row_counts={"rows": 1},
+                files={"rows": ["rows-0.parquet"]},
+            ),
+        )
+    assert read(store.snapshot("weekly", JAN_5)) == 1
+
+
+def test_what_fails_after_the_pointer_has_moved_is_logged_and_nothing_more(
+    folder_store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    with folder_store.stage("weekly", JAN_5) as staging:
+        write(staging.path_for(), 1)
+        # In the way of the note that follows the pointer's move.
+        (staging.folder / "PROMOTED").mkdir()
+        snapshot = staging.promote(Manifest(kind="test", row_counts={"rows": 1}))
+    assert read(folder_store.snapshot("weekly", JAN_5)) == read(snapshot) == 1
+    assert "the note of its promotion could not be written" in caplog.text
+    put(Store(folder_store.root, keep_superseded=timedelta(0)), 2)
+    assert read(folder_store.snapshot("weekly", JAN_5)) == 2
+
+
+def test_an_abandoned_version_is_swept_by_a_promotion_of_any_date(store: Store) -> None:
+    put(store, 1, JAN_5)
+    abandoned = [store.stage("weekly", day) for day in (JAN_5, JAN_12)]
+    for staging in abandoned:
+        write(staging.path_for(), 2)
+    put(store, 3, JAN_19)
+    assert abandoned[0].version in versions(store, JAN_5), "another writer may still be at it"
+    put(Store(store.root, abandon_after=timedelta(0)), 4, JAN_19)
+    assert abandoned[0].version not in versions(store, JAN_5)
+    assert abandoned[1].version not in {path.name for path in store.root.glob("weekly/*/*")}
+    assert store.dates("weekly") == [JAN_5, JAN_19]
+    assert read(store.snapshot("weekly", JAN_5)) == 1
+
+
+def test_a_version_in_use_is_not_swept_where_the_note_of_its_promotion_is_missing(
+    store: Store,
+) -> None:
+    kept = put(store, 1, JAN_5)
+    (kept.folder / "PROMOTED").unlink()
+    put(Store(store.root, abandon_after=timedelta(0), keep_superseded=timedelta(0)), 2, JAN_12)
+    assert read(store.snapshot("weekly", JAN_5)) == 1
+
+
+def test_a_copied_week_is_not_served_as_another(folder_store: Store) -> None:
+    put(folder_store, 1, JAN_5)
+    shutil.copytree(folder_store.folder("weekly", JAN_5), folder_store.folder("weekly", JAN_12))
+    with pytest.raises(SnapshotUnreadable, match=r"is of weekly as of 2026-01-05, .* copied"):
+        folder_store.snapshot("weekly", JAN_12)
+    shutil.copytree(folder_store.root / "weekly", folder_store.root / "other")
+    with pytest.raises(SnapshotUnreadable, match="does not belong where it lies"):
+        folder_store.snapshot("other", JAN_5)
+    assert read(folder_store.snapshot("weekly", JAN_5)) == 1
+
+
+def test_a_file_for_a_root_is_no_empty_store(tmp_path: Path) -> None:
+    (tmp_path / "store").write_text("")
+    store = Store(tmp_path / "store")
+    for use in (
+        store.tables,
+        lambda: store.dates("weekly"),
+        lambda: store.snapshot("weekly"),
+        lambda: store.snapshot("weekly", JAN_5),
+    ):
+        with pytest.raises(StorageUnusable, match=r"store is a file and no folder. .* space"):
+            use()
+
+
+@contextmanager
+def as_nobody() -> Iterator[None]:
+    """Without root's right to write and read everywhere."""
+    user = os.geteuid()
+    if user == 0:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(user)
+
+
+def test_a_root_without_rights_says_so() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder, "store")
+        put(Store(root), 1)
+        Path(folder).chmod(0o755)
+        table = root / "weekly"
+        for path in (table / "as_of=2026-01-05", table, root):
+            path.chmod(0o555)
+        store = Store(root)
+        with as_nobody():
+            assert read(store.snapshot("weekly")) == 1
+            with (
+                pytest.raises(StorageUnusable, match=r"as_of=2026-01-05.*: Permission denied"),
+                DuckDBEngine(threads=1) as engine,
+                store.stage("weekly", JAN_5) as staging,
+            ):
+                engine.write_parquet(engine.from_arrow(ONE), staging.path_for(), sort_by=["n"])
+        table.chmod(0)
+        with as_nobody(), pytest.raises(StorageUnusable, match=r"weekly.*: Permission denied"):
+            store.dates("weekly")
+        for path in (table, root, table / "as_of=2026-01-05"):
+            path.chmod(0o755)

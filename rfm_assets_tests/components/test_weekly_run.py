@@ -188,6 +188,59 @@ def test_weeks_before_a_refused_one_stay_published_and_recorded(shop: Shop) -> N
     assert "Loyal Customers 33.3% to 0.0%" in failure(result)
 
 
+THIRD = "2026-03-02"
+
+
+def run_of_three_weeks(shop: Shop) -> dg.ExecuteInProcessResult:
+    """Of the summary alone, over the segments that are stored."""
+    job = shop.project.load().resolve_implicit_global_asset_job_def()
+    return job.execute_in_process(
+        instance=dg.DagsterInstance.ephemeral(),
+        asset_selection=[dg.AssetKey("segment_summary")],
+        raise_on_error=False,
+        tags={
+            "dagster/asset_partition_range_start": FIRST,
+            "dagster/asset_partition_range_end": THIRD,
+        },
+        run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+    )
+
+
+def recorded_rows(result: dg.ExecuteInProcessResult) -> dict[str | None, Any]:
+    return {
+        event.partition: event.materialization.metadata["dagster/row_count"].value
+        for event in result.get_asset_materialization_events()
+    }
+
+
+def test_weeks_before_one_that_cannot_be_read_stay_recorded(shop: Shop) -> None:
+    assert shop.run(FIRST, SECOND, THIRD).success
+    damaged = shop.store.snapshot("customer_segments", date(2026, 3, 9)).folder / "manifest.json"
+    damaged.write_text("{")
+    result = run_of_three_weeks(shop)
+    assert not result.success
+    assert recorded_rows(result) == {FIRST: 10, SECOND: 10}
+    assert {e.passed for e in result.get_asset_check_evaluations()} == {True}
+    (event,) = [event for event in result.all_events if event.is_step_failure]
+    said = event.step_failure_data.error.message
+    assert said.startswith(f"dagster._core.definitions.events.Failure: {damaged} is damaged: ")
+    failed = event.step_failure_data.user_failure_data
+    assert failed.metadata["as_of"].value == "2026-03-09"
+    assert failed.metadata["weeks published before"].value == 2
+
+
+def test_weeks_before_one_that_fails_by_no_error_of_our_own_stay_recorded(shop: Shop) -> None:
+    assert shop.run(FIRST, SECOND, THIRD).success
+    (stored,) = shop.store.snapshot("customer_segments", date(2026, 3, 9)).files()
+    content = bytearray(stored.read_bytes())
+    content[4:400] = b"\xff" * 396  # the rows; the footer still reads well
+    stored.write_bytes(content)
+    result = run_of_three_weeks(shop)
+    assert not result.success
+    assert "duckdb" in failure(result)
+    assert recorded_rows(result) == {FIRST: 10, SECOND: 10}
+
+
 def test_an_empty_file_blocks_with_a_reason(shop: Shop) -> None:
     shop.write_orders([])
     result = shop.run(FIRST)
