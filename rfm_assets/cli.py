@@ -3,7 +3,6 @@
 Heavy imports happen inside the commands, so that `rfm --help` answers at once.
 """
 
-import gc
 import os
 import sys
 import threading
@@ -71,7 +70,6 @@ def demo(
         from rfm_assets.definitions import load_project
 
         definitions = load_project(Path.cwd())
-        gc.freeze()  # the loaded code stays; looking through it at exit costs half a second
         job = definitions.resolve_job_def(JOB)
         keys = _last_partitions(job, weeks)
         started = time.monotonic()

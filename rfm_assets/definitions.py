@@ -4,7 +4,6 @@ Assembly only. A run of a few small tables takes five times as long with a proce
 because each process imports and loads everything again.
 """
 
-import gc
 from pathlib import Path
 
 import dagster as dg
@@ -15,11 +14,7 @@ from rfm_assets.components.checking import every_problem, require_upstreams
 @dg.definitions
 def defs() -> dg.Definitions:
     """Everything that the YAML files of this project define."""
-    loaded = load_project(Path(__file__).parent.parent)
-    # What has been loaded stays until the process ends: looking through it again for garbage, at
-    # exit most of all, costs half a second.
-    gc.freeze()
-    return loaded
+    return load_project(Path(__file__).parent.parent)
 
 
 def load_project(project: Path) -> dg.Definitions:

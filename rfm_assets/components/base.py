@@ -7,7 +7,7 @@ in the component, but in `domain/`.
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import date
+from datetime import UTC, date, datetime
 from typing import Annotated, Any, Self, TypeAlias
 
 import dagster as dg
@@ -279,21 +279,41 @@ class RfmComponent(StrictComponent):
         weeks = context.assets_def.partitions_def
         if not isinstance(weeks, dg.TimeWindowPartitionsDefinition):
             text = str(context.op_execution_context.op_config["as_of"])
-            try:
-                return [(None, date.fromisoformat(text))]
-            except ValueError as error:
+            return [(None, _past_date(text))]
+        for key in context.partition_keys:
+            # The command line refuses such keys by itself; tags, sensors and the API do not.
+            if not weeks.has_partition_key(key):
                 raise InvalidConfig(
-                    key="as_of",
-                    value=text,
-                    reason="is no date",
-                    fix="Write one as 2025-01-06.",
-                ) from error
+                    key="partition",
+                    value=key,
+                    reason="is no week that has ended",
+                    fix=f"The last one is {weeks.get_last_partition_key()}.",
+                )
         windows = [
             (key, weeks.time_window_for_partition_key(key)) for key in context.partition_keys
         ]
         return [
             (key, window.end.date()) for key, window in sorted(windows, key=lambda w: w[1].start)
         ]
+
+
+def _past_date(text: str) -> date:
+    """The date of a run without partitions; a snapshot of the future would be everybody's latest."""
+    try:
+        as_of = date.fromisoformat(text)
+    except ValueError as error:
+        raise InvalidConfig(
+            key="as_of", value=text, reason="is no date", fix="Write one as 2025-01-06."
+        ) from error
+    today = datetime.now(UTC).date()
+    if as_of > today:
+        raise InvalidConfig(
+            key="as_of",
+            value=text,
+            reason="lies in the future",
+            fix=f"Give {today.isoformat()} or a day before.",
+        )
+    return as_of
 
 
 def _no_such_refresh(given: str, known: Sequence[str]) -> str:

@@ -15,7 +15,13 @@ from rfm_assets import quality
 from rfm_assets.components.base import RfmComponent
 from rfm_assets.components.inputs import Inputs
 from rfm_assets.components.resources import EngineResource, StoreResource
-from rfm_assets.errors import RfmError, ValidationFailed
+from rfm_assets.errors import (
+    InvalidConfig,
+    InvalidExpression,
+    RfmError,
+    UnknownSegment,
+    ValidationFailed,
+)
 from rfm_assets.publishing import Publication
 from rfm_assets.schemas import TableContract
 from rfm_assets.store import table_name
@@ -51,6 +57,8 @@ class Published:
     metadata: Metadata
 
 
+CONFIGURATION_ERRORS = (InvalidConfig, InvalidExpression, UnknownSegment)
+
 Work = Callable[[dg.AssetExecutionContext, Week, Inputs], Mapping[dg.AssetKey, Published]]
 """Computes and publishes one week: the run, the week, and what may be read."""
 
@@ -69,6 +77,16 @@ def publishing_assets(
     Without partitions (`partitioned=False`) there is one unit of work, without a date.
     """
 
+    def placed(
+        run: dg.AssetExecutionContext, week: Week, inputs: Inputs
+    ) -> Mapping[dg.AssetKey, Published]:
+        try:
+            return work(run, week, inputs)
+        except CONFIGURATION_ERRORS:
+            # Only the data could show that the YAML is wrong; it is told with file and line still.
+            with component.placing_errors():
+                raise
+
     @dg.multi_asset(
         name=table_name(component.key.path),
         specs=specs,
@@ -84,7 +102,11 @@ def publishing_assets(
         if partitioned:
             weeks = [Week(as_of, key) for key, as_of in component.as_of_dates(context)]
         yield from run_weeks(
-            context, weeks, rfm_store, rfm_engine, lambda week, inputs: work(context, week, inputs)
+            context,
+            weeks,
+            rfm_store,
+            rfm_engine,
+            lambda week, inputs: placed(context, week, inputs),
         )
 
     return dg.Definitions(assets=[_publish])

@@ -26,7 +26,9 @@ def scheme_at_load(context: dg.ComponentLoadContext, segments: dg.AssetKey) -> S
 
     for component in context.component_tree.get_all_components(CustomerSegmentationComponent):
         if component.key == segments:
-            return component.scheme(context)
+            # A wrong scheme is that component's fault, and is told with its file and line.
+            with component.placing_errors():
+                return component.scheme(context)
     return None
 
 

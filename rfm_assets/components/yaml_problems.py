@@ -77,7 +77,10 @@ def problem_of(
 ) -> YamlProblem:
     """An error of the domain, placed at the key it names, or at the first key it mentions."""
     key = getattr(error, "key", "") or _first_key_in(str(error), attributes)
-    path = existing_path(re.split(r"[.\[\]]+", key.strip("]")), attributes) if key else ()
+    parts = [
+        int(part) if part.isdigit() else part for part in re.split(r"[.\[\]]+", key.strip("]"))
+    ]
+    path = existing_path(parts, attributes) if key else ()
     return YamlProblem(line_at(positions, path), "", str(error))
 
 

@@ -126,7 +126,11 @@ def _rendered(value: Any, path: Path, scope: Mapping[str, Any], into: Rendered) 
 def _evaluated(text: str, scope: Mapping[str, Any]) -> Any:
     import jinja2  # most files hold no template, and it takes a tenth of a second
 
-    environment = jinja2.Environment(undefined=jinja2.StrictUndefined, autoescape=False)  # noqa: S701  # no HTML
+    environment = jinja2.Environment(
+        undefined=jinja2.StrictUndefined,
+        autoescape=False,  # noqa: S701  # no HTML
+        finalize=_something,
+    )
     whole = _WHOLE.match(text)
     if whole is None:
         return environment.from_string(text).render(**scope)
@@ -134,6 +138,13 @@ def _evaluated(text: str, scope: Mapping[str, Any]) -> Any:
     if isinstance(found, jinja2.Undefined):
         str(found)  # raises the error that names what is undefined
     return found
+
+
+def _something(value: Any) -> Any:
+    """The value of one `{{ … }}` within text, which must not read `None` where nothing is set."""
+    if value is None:
+        raise ValueError("it holds a value that is not set")
+    return value
 
 
 def _is_json(value: object) -> bool:

@@ -583,3 +583,39 @@ def test_an_upstream_that_nobody_makes_is_refused_at_load(shop: Shop) -> None:
         "customer_segments/defs.yaml:4 `transaction_data_asset_key`: 'transactions' is no asset of "
         "this project. Did you mean 'transaction_data'?"
     ) in str(refused.value)
+
+
+def test_a_week_that_has_not_ended_is_refused(shop: Shop) -> None:
+    assert shop.run(FIRST).success
+    job = shop.project.load().resolve_job_def("weekly_refresh")
+    result = job.execute_in_process(raise_on_error=False, tags={"dagster/partition": "2999-01-07"})
+    assert "'2999-01-07' is no week that has ended" in failure(result)
+    assert shop.store.dates("customer_segments") == [AS_OF[FIRST]]
+
+
+def test_a_wrong_expression_is_told_with_its_line_when_the_data_show_it(shop: Shop) -> None:
+    path = shop.project.defs / "win_back" / "defs.yaml"
+    text = path.read_text().replace("monetary / (recency / 30 + 1)", "monetry / 2")
+    shop.project.write("win_back", text)
+    result = shop.run(FIRST)
+    assert "win_back/defs.yaml:5" in failure(result)
+    assert "column 'monetry' does not exist. Did you mean 'monetary'?" in failure(result)
+
+
+def test_a_wrong_scheme_is_blamed_on_the_component_that_names_it(shop: Shop) -> None:
+    text = (shop.project.defs / "customer_segments" / "defs.yaml").read_text()
+    shop.project.write("customer_segments", text + "  segment_scheme: rfm_12\n")
+    with pytest.raises(InvalidProject) as refused:
+        shop.project.load()
+    assert "champions" not in str(refused.value)
+    assert "customer_segments/defs.yaml:10 segment_scheme" in str(refused.value)
+
+
+def test_an_unset_variable_within_a_path_is_refused(shop: Shop) -> None:
+    text = (shop.project.defs / "transaction_data" / "defs.yaml").read_text()
+    shop.project.write(
+        "transaction_data", text.replace("path: orders.csv", 'path: "{{ env.RFM_NOT_SET }}/o.csv"')
+    )
+    (problem,) = shop.project.problems()
+    assert problem.line == 4
+    assert "not set" in problem.message
