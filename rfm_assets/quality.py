@@ -16,6 +16,7 @@ from rfm_assets.validation import SAMPLE_ROWS, CheckOutcome
 
 TRANSACTION_RULES = ("rows_reconcile", "reject_rate", "volume", "freshness")
 SEGMENT_RULES = (
+    "transactions_cover_week",
     "customers_reconcile",
     "money_reconciles",
     "largest_segment",
@@ -34,6 +35,7 @@ DESCRIPTIONS: Mapping[str, str] = {
     "reject_rate": "Blocks past a declared share of rows set aside; warns before.",
     "volume": "Blocks when nothing is left, or far fewer rows than in the last run.",
     "freshness": "Warns when the newest transaction is old.",
+    "transactions_cover_week": "Warns when the transactions were read before the week was over.",
     "customers_reconcile": "Blocks. Customers seen = customers in the table + customers left out.",
     "money_reconciles": "Blocks. The customers' spend adds up to that of the transactions.",
     "largest_segment": "Warns when one segment holds most of the customers.",
@@ -186,6 +188,21 @@ def freshness(*, newest: date | None, today: date, checks: TransactionChecks) ->
         expected="any age" if limit is None else f"at most {limit:,} days",
         next_step="Look whether the source is still being filled. For data that stands still, "
         "set `checks.max_age_days: null`.",
+    )
+
+
+def transactions_cover_week(*, read_on: date | None, as_of: date) -> CheckOutcome:
+    """Whether the transactions were read when the week was over; warns.
+
+    `read_on` is the day, None where it is not known.
+    """
+    return CheckOutcome(
+        name="transactions_cover_week",
+        passed=read_on is not None and read_on >= as_of,
+        blocking=False,
+        observed=f"transactions read on {read_on or 'an unknown day'}",
+        expected=f"read on {as_of} or later, when the week was over",
+        next_step="Materialise transaction_data, then this week again.",
     )
 
 

@@ -259,3 +259,13 @@ def test_a_reference_that_was_never_stored_warns_and_none_declared_passes() -> N
     assert missing.observed == "no snapshot of the reference 2026-01-05"
     assert quality.reference_drift(None, as_of=LATER, checks=SegmentChecks()).passed
     assert quality.reference_drift(None, as_of=date(2026, 1, 5), checks=declared).passed
+
+
+@pytest.mark.parametrize(
+    ("read_on", "expected"),
+    [(date(2026, 2, 1), "warns"), (date(2026, 2, 2), "passes"), (None, "warns")],
+)
+def test_transactions_must_be_read_when_the_week_is_over(
+    read_on: date | None, expected: str
+) -> None:
+    assert verdict(quality.transactions_cover_week(read_on=read_on, as_of=LATER)) == expected

@@ -3,6 +3,7 @@
 from collections.abc import Container, Mapping
 from datetime import UTC, date, datetime
 from typing import Any, ClassVar
+from zoneinfo import ZoneInfo
 
 import dagster as dg
 import narwhals as nw
@@ -92,6 +93,8 @@ class CustomerSegmentationComponent(SegmentationConfig, RfmComponent):
             },
         )
         checks = check_specs(self.key, CUSTOMER_SEGMENTS, quality.SEGMENT_RULES)
+        weekly = self.weekly(context)
+        zone = ZoneInfo(weekly.time_zone if weekly else "UTC")
 
         def work(
             run: dg.AssetExecutionContext, week: Week, inputs: Inputs
@@ -100,6 +103,7 @@ class CustomerSegmentationComponent(SegmentationConfig, RfmComponent):
                 week,
                 inputs,
                 in_this_run={as_of for _, as_of in self.as_of_dates(run)},
+                zone=zone,
                 scheme=scheme,
                 upstream=upstream,
                 customers=customers,
@@ -115,6 +119,7 @@ class CustomerSegmentationComponent(SegmentationConfig, RfmComponent):
         inputs: Inputs,
         *,
         in_this_run: Container[date],
+        zone: ZoneInfo,
         scheme: Scheme | None,
         upstream: dg.AssetKey,
         customers: dg.AssetKey | None,
@@ -149,6 +154,7 @@ class CustomerSegmentationComponent(SegmentationConfig, RfmComponent):
                 before=before,
                 as_of=week.day,
                 in_this_run=in_this_run,
+                read_on=_day_of(source, zone),
                 whole=totals_of_transactions(
                     transactions, as_of=week.day, days=self.analysis_period_days
                 ),
@@ -185,10 +191,12 @@ class CustomerSegmentationComponent(SegmentationConfig, RfmComponent):
         before: Snapshot | None,
         as_of: date,
         in_this_run: Container[date],
+        read_on: date | None,
         whole: Totals,
     ) -> list[CheckOutcome]:
         now = customers_by_segment(staged.rows)
         return [
+            quality.transactions_cover_week(read_on=read_on, as_of=as_of),
             *_totals_reconcile(staged, result, whole),
             quality.largest_segment(customers=now, checks=self.checks),
             quality.drift(_shift_since(before, now, inputs), checks=self.checks),
@@ -231,6 +239,12 @@ class CustomerSegmentationComponent(SegmentationConfig, RfmComponent):
         if self.calculate_segment_value and scheme is not None and snapshot.as_of is not None:
             shown["segments"] = _segment_table(rows, scheme, snapshot.as_of)
         return shown
+
+
+def _day_of(snapshot: Snapshot, zone: ZoneInfo) -> date | None:
+    """The business day on which a snapshot was made."""
+    made = snapshot.manifest.created_at
+    return None if made is None else made.astimezone(zone).date()
 
 
 def _totals_reconcile(staged: Staged, result: Segmentation, whole: Totals) -> list[CheckOutcome]:

@@ -619,3 +619,17 @@ def test_an_unset_variable_within_a_path_is_refused(shop: Shop) -> None:
     (problem,) = shop.project.problems()
     assert problem.line == 4
     assert "not set" in problem.message
+
+
+def test_segments_of_a_week_whose_transactions_were_read_before_its_end_say_so(shop: Shop) -> None:
+    assert shop.run(FIRST).success
+    (manifest,) = (shop.root / "transaction_data" / "as_of=all").glob("*/manifest.json")
+    content = json.loads(manifest.read_text())
+    manifest.write_text(json.dumps(content | {"created_at": "2026-02-22T23:59:00Z"}))
+    job = shop.project.load().resolve_implicit_global_asset_job_def()
+    result = job.get_subset(asset_selection={dg.AssetKey("customer_segments")}).execute_in_process(
+        partition_key=FIRST, raise_on_error=False
+    )
+    assert result.success, failure(result)
+    told = {e.check_name: e for e in result.get_asset_check_evaluations() if not e.passed}
+    assert "transactions read on 2026-02-22" in (told["transactions_cover_week"].description or "")
