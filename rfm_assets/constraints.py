@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import narwhals as nw
 
 from rfm_assets.errors import UnsupportedConstraint
+from rfm_assets.schemas import SCHEMA_CHECK
 
 if TYPE_CHECKING:
     import pandera.pandas as pa
@@ -32,8 +33,6 @@ _TYPES: Mapping[str, nw.dtypes.DType] = {
 
 # Declared with pandas' default unit or with ours; stored as naive microseconds in any case.
 _TIMESTAMPS = frozenset({"datetime64[ns]", "datetime64[us]"})
-
-DEFAULT_GROUP = "column_types"
 
 
 @dataclass(frozen=True)
@@ -89,13 +88,16 @@ def compile_schema(schema: "pa.DataFrameSchema") -> CompiledSchema:
             constraint = "regex=True" if column.regex else "parser"
             raise UnsupportedConstraint(schema=name, column=column_name, constraint=constraint)
         types[column_name] = _type(column.dtype, schema=name, column=column_name)
-        groups[column_name] = (column.metadata or {}).get("check", DEFAULT_GROUP)
+        groups[column_name] = (column.metadata or {}).get("check", SCHEMA_CHECK)
         rules += _column_rules(column, groups[column_name], types[column_name], schema=name)
         if column.unique:
             unique.append((column_name,))
     if schema.unique:
         key = (schema.unique,) if isinstance(schema.unique, str) else tuple(schema.unique)
         unique += [key] if key not in unique else []
+    # A check without a rule would pass whatever comes; its columns are a matter of types.
+    ruled = {rule.group for rule in rules} | {groups[columns[0]] for columns in unique}
+    groups = {col: group if group in ruled else SCHEMA_CHECK for col, group in groups.items()}
     return CompiledSchema(
         types=types,
         groups=groups,

@@ -189,6 +189,8 @@ class DuckDBEngine:
                 reason=f"is refused by DuckDB: {error}",
                 fix="Write for example `memory_limit: 1GB` and `threads: 2`.",
             ) from error
+        # It would draw itself into the output of whoever runs this.
+        self.connection.execute("SET enable_progress_bar = false")
         self._checkpoints = 0
 
     def scan_parquet(self, paths: Sequence[AnyPath]) -> Table:

@@ -184,7 +184,7 @@ def freshness(*, newest: date | None, today: date, checks: TransactionChecks) ->
         name="freshness",
         passed=limit is None or (age is not None and age <= limit),
         blocking=False,
-        observed="no row" if age is None else f"newest row of {newest}, {age:,} days old",
+        observed="no row" if age is None else f"newest row of {newest}, {_days(age)} old",
         expected="any age" if limit is None else f"at most {limit:,} days",
         next_step="Look whether the source is still being filled. For data that stands still, "
         "set `checks.max_age_days: null`.",
@@ -226,8 +226,9 @@ def largest_segment(*, customers: Mapping[str, int], checks: SegmentChecks) -> C
 class Shift:
     """How far a distribution over segments moved since a snapshot.
 
-    `index` is the population stability index, None where a snapshot is empty; `largest` are segments with their share of customers
-    before and now (0..1); `customers` is the smaller of both snapshots' sizes.
+    `index` is the population stability index, None where a snapshot is empty; `largest` are
+    segments with their share of customers before and now (0..1); `customers` is the smaller of
+    both snapshots' sizes.
     """
 
     index: float | None
@@ -251,15 +252,15 @@ def drift(shift: Shift | None, *, checks: SegmentChecks) -> CheckOutcome:
     return _drift("drift", shift, checks)
 
 
-def reference_drift(shift: Shift | None, *, as_of: date, checks: SegmentChecks) -> CheckOutcome:
-    """The same against `checks.reference`; a reference that was never stored warns.
+def reference_drift(
+    shift: Shift | None, *, reference: date, as_of: date, checks: SegmentChecks
+) -> CheckOutcome:
+    """The same against the declared `reference`; one that was never stored warns.
 
     `shift` is None where there is no such snapshot. Snapshots up to the reference pass.
     """
     outcome = _drift("reference_drift", shift, checks)
-    if checks.reference is None:
-        return outcome.model_copy(update={"observed": "no reference declared"})
-    if as_of <= checks.reference:
+    if as_of <= reference:
         return outcome.model_copy(
             update={"passed": True, "blocking": False, "observed": "not later than the reference"}
         )
@@ -268,7 +269,7 @@ def reference_drift(shift: Shift | None, *, as_of: date, checks: SegmentChecks) 
     return outcome.model_copy(
         update={
             "passed": False,
-            "observed": f"no snapshot of the reference {checks.reference}",
+            "observed": f"no snapshot of the reference {reference}",
             "next_step": "Materialise that week, or declare another `checks.reference`.",
         }
     )
@@ -470,6 +471,10 @@ def _ordered(key: str, warn: float, block: float) -> None:
 
 def _largest_first(counts: Mapping[str, int]) -> list[tuple[str, int]]:
     return sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+
+
+def _days(number: int) -> str:
+    return f"{number:,} day" if number == 1 else f"{number:,} days"
 
 
 def _scaled(units: int, decimals: int) -> str:

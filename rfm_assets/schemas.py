@@ -18,9 +18,12 @@ from pandera.typing import Series
 
 from rfm_assets.errors import ColumnMissing
 
+SCHEMA_CHECK = "schema"
+"""The check of whatever has no check of its own: columns, their types, their constraints."""
 
-def column(check: str, description: str, **constraints: Any) -> Any:
-    """A Pandera field that belongs to the named check and explains itself in the catalogue."""
+
+def column(description: str, *, check: str = SCHEMA_CHECK, **constraints: Any) -> Any:
+    """A Pandera field that explains itself in the catalogue and belongs to the named check."""
     return pa.Field(metadata={"check": check}, description=description, **constraints)
 
 
@@ -28,22 +31,22 @@ class TransactionData(pa.DataFrameModel):
     """Canonical transactions: one row per order line, order, payment or charge."""
 
     customer_id: Series[str] = column(
-        "customer_ids", "Customer, in one canonical spelling", str_length={"min_value": 1}
+        "Customer, in one canonical spelling", check="customer_ids", str_length={"min_value": 1}
     )
     order_id: Series[str] = column(
-        "customer_ids",
         "Purchase the row belongs to; empty means the row is a purchase of its own",
+        check="customer_ids",
         nullable=True,
     )
-    date: Series[datetime] = column("dates", "When it happened, in the business time zone")
+    date: Series[datetime] = column("When it happened, in the business time zone", check="dates")
     day: Series[pa.Int32] = column(
-        "dates",
         "The same day, in days since 1970-01-01 in the business time zone",
+        check="dates",
         in_range={"min_value": -25567, "max_value": 95026},
     )
     amount: Series[float] = column(
-        "value_ranges",
         "Signed amount in one currency; negative is a refund",
+        check="value_ranges",
         in_range={"min_value": -1e12, "max_value": 1e12},
     )
 
@@ -51,27 +54,21 @@ class TransactionData(pa.DataFrameModel):
 class TransactionDataRejects(pa.DataFrameModel):
     """Rows that could not be used, as they stood in the source, each with its reason."""
 
-    source: Series[str] = column("column_types", "File, table or query the row came from")
-    source_line: Series[pa.Int64] = column(
-        "value_ranges", "Line in a file or row in a table, counted from 1", ge=1
-    )
-    reason: Series[str] = column(
-        "known_reasons", "Why the row was set aside", str_length={"min_value": 1}
-    )
-    detail: Series[str] = column("column_types", "The value at fault, as it stood", nullable=True)
-    customer_id: Series[str] = column("column_types", "Customer id as it stood", nullable=True)
-    order_id: Series[str] = column("column_types", "Order id as it stood", nullable=True)
-    date: Series[str] = column("column_types", "Date as it stood", nullable=True)
-    amount: Series[str] = column(
-        "column_types", "Amount, or what it is made from, as it stood", nullable=True
-    )
+    source: Series[str] = column("File, table or query the row came from")
+    source_line: Series[pa.Int64] = column("Line in a file or row in a table, counted from 1", ge=1)
+    reason: Series[str] = column("Why the row was set aside", str_length={"min_value": 1})
+    detail: Series[str] = column("The value at fault, as it stood", nullable=True)
+    customer_id: Series[str] = column("Customer id as it stood", nullable=True)
+    order_id: Series[str] = column("Order id as it stood", nullable=True)
+    date: Series[str] = column("Date as it stood", nullable=True)
+    amount: Series[str] = column("Amount, or what it is made from, as it stood", nullable=True)
 
 
 class CustomerData(pa.DataFrameModel):
     """Attributes of customers, one row each: consent, country and whatever else is mapped."""
 
     customer_id: Series[str] = column(
-        "unique_customers", "Customer", unique=True, str_length={"min_value": 1}
+        "Customer", check="unique_customers", unique=True, str_length={"min_value": 1}
     )
 
 
@@ -79,129 +76,116 @@ class CustomerSegments(pa.DataFrameModel):
     """One row per customer and date: recency, frequency, monetary, scores and segment."""
 
     customer_id: Series[str] = column(
-        "unique_customers", "Customer", unique=True, str_length={"min_value": 1}
+        "Customer", check="unique_customers", unique=True, str_length={"min_value": 1}
     )
     recency: Series[pa.Int32] = column(
-        "value_ranges", "Whole days from the last purchase to as_of", ge=1
+        "Whole days from the last purchase to as_of", check="value_ranges", ge=1
     )
     frequency: Series[pa.Int32] = column(
-        "value_ranges", "Distinct purchases in the observation window", ge=0
+        "Distinct purchases in the observation window", check="value_ranges", ge=0
     )
-    monetary: Series[float] = column("value_ranges", "Net spend in the observation window")
+    monetary: Series[float] = column("Net spend in the observation window", check="value_ranges")
     R_score: Series[pa.Int8] = column(
-        "scores_in_range", "Recency score, 1..n, high is recent", ge=1
+        "Recency score, 1..n, high is recent", check="scores_in_range", ge=1
     )
     F_score: Series[pa.Int8] = column(
-        "scores_in_range", "Frequency score, 1..n, high is frequent", ge=1
+        "Frequency score, 1..n, high is frequent", check="scores_in_range", ge=1
     )
-    M_score: Series[pa.Int8] = column("scores_in_range", "Monetary score, 1..n, high is much", ge=1)
-    RFM_score: Series[float] = column("scores_in_range", "Weighted mean of the three scores", ge=1)
-    rfm_cell: Series[str] = column("scores_in_range", "The three scores side by side, such as 545")
-    segment: Series[str] = column("known_segments", "Segment by the scheme's rules", nullable=True)
-    recommendation: Series[str] = column(
-        "column_types", "What the scheme recommends", nullable=True
+    M_score: Series[pa.Int8] = column(
+        "Monetary score, 1..n, high is much", check="scores_in_range", ge=1
     )
-    previous_segment: Series[str] = column(
-        "column_types", "Segment in the snapshot before", nullable=True
+    RFM_score: Series[float] = column(
+        "Weighted mean of the three scores", check="scores_in_range", ge=1
     )
-    segmented_at: Series[datetime] = column("column_types", "UTC time of the computation")
-    as_of: Series[date] = column(
-        "single_as_of", "The date the row describes; later data is invisible"
+    rfm_cell: Series[str] = column(
+        "The three scores side by side, such as 545", check="scores_in_range"
     )
+    segment: Series[str] = column(
+        "Segment by the scheme's rules", check="known_segments", nullable=True
+    )
+    recommendation: Series[str] = column("What the scheme recommends", nullable=True)
+    previous_segment: Series[str] = column("Segment in the snapshot before", nullable=True)
+    segmented_at: Series[datetime] = column("UTC time of the computation")
+    as_of: Series[date] = column("The date the row describes; later data is invisible")
     last_purchase_date: Series[date] = column(
-        "value_ranges", "Day of the last purchase in the window"
+        "Day of the last purchase in the window", check="value_ranges"
     )
 
 
 class Excluded(pa.DataFrameModel):
     """Customers who are left out of a table, each with one reason."""
 
-    customer_id: Series[str] = column("unique_customers", "Customer", unique=True)
-    stage: Series[str] = column("column_types", "Stage that removed the customer")
-    reason: Series[str] = column("column_types", "Why the customer was removed")
+    customer_id: Series[str] = column("Customer", unique=True)
+    stage: Series[str] = column("Stage that removed the customer")
+    reason: Series[str] = column("Why the customer was removed")
 
 
 class SegmentMovement(pa.DataFrameModel):
     """One row per pair of segments: who moved from the snapshot before to this one."""
 
-    as_of: Series[date] = column("single_as_of", "This snapshot")
-    previous_as_of: Series[date] = column("column_types", "The snapshot before", nullable=True)
-    from_segment: Series[str] = column("known_segments", "Segment before, or (new)")
-    to_segment: Series[str] = column("known_segments", "Segment now, or (left)")
-    customers: Series[pa.Int64] = column("value_ranges", "Customers who made this move", ge=1)
-    monetary_before: Series[float] = column("value_ranges", "Their monetary in the snapshot before")
-    monetary_now: Series[float] = column("value_ranges", "Their monetary in this snapshot")
+    as_of: Series[date] = column("This snapshot")
+    previous_as_of: Series[date] = column("The snapshot before", nullable=True)
+    from_segment: Series[str] = column("Segment before, or (new)")
+    to_segment: Series[str] = column("Segment now, or (left)")
+    customers: Series[pa.Int64] = column("Customers who made this move", ge=1)
+    monetary_before: Series[float] = column("Their monetary in the snapshot before")
+    monetary_now: Series[float] = column("Their monetary in this snapshot")
 
 
 class SegmentSummary(pa.DataFrameModel):
     """One row per segment of the scheme, also the empty ones."""
 
-    as_of: Series[date] = column("single_as_of", "The snapshot")
-    segment: Series[str] = column("known_segments", "Segment", unique=True)
-    customers: Series[pa.Int64] = column("value_ranges", "Customers in the segment", ge=0)
+    as_of: Series[date] = column("The snapshot")
+    segment: Series[str] = column("Segment", unique=True)
+    customers: Series[pa.Int64] = column("Customers in the segment", ge=0)
     customers_pct: Series[float] = column(
-        "value_ranges",
         "Share of all customers, 0..100",
         in_range={"min_value": 0, "max_value": 100},
     )
-    monetary_total: Series[float] = column("value_ranges", "Net spend of the segment")
-    monetary_mean: Series[float] = column("value_ranges", "Net spend per customer", nullable=True)
-    monetary_pct: Series[float] = column(
-        "value_ranges", "Share of all net spend, in per cent", nullable=True
-    )
-    recency_mean: Series[float] = column(
-        "value_ranges", "Mean recency in days", nullable=True, ge=1
-    )
-    frequency_mean: Series[float] = column("value_ranges", "Mean purchases", nullable=True, ge=0)
+    monetary_total: Series[float] = column("Net spend of the segment")
+    monetary_mean: Series[float] = column("Net spend per customer", nullable=True)
+    monetary_pct: Series[float] = column("Share of all net spend, in per cent", nullable=True)
+    recency_mean: Series[float] = column("Mean recency in days", nullable=True, ge=1)
+    frequency_mean: Series[float] = column("Mean purchases", nullable=True, ge=0)
     customers_change: Series[pa.Int64] = column(
-        "value_ranges", "Customers now less those in the snapshot before", nullable=True
+        "Customers now less those in the snapshot before", nullable=True
     )
-    benchmark_low_pct: Series[float] = column(
-        "value_ranges", "Typical share, lower end", nullable=True
-    )
-    benchmark_high_pct: Series[float] = column(
-        "value_ranges", "Typical share, upper end", nullable=True
-    )
+    benchmark_low_pct: Series[float] = column("Typical share, lower end", nullable=True)
+    benchmark_high_pct: Series[float] = column("Typical share, upper end", nullable=True)
     success_hours: Series[float] = column(
-        "value_ranges", "Share of the weekly customer-success hours, by value", nullable=True, ge=0
+        "Share of the weekly customer-success hours, by value", nullable=True, ge=0
     )
-    loyalty_tier: Series[str] = column(
-        "column_types", "Loyalty tier the segment maps to", nullable=True
-    )
+    loyalty_tier: Series[str] = column("Loyalty tier the segment maps to", nullable=True)
 
 
 class SuppressionList(pa.DataFrameModel):
     """Customers who must not be contacted, each once, with the strongest reason."""
 
     customer_id: Series[str] = column(
-        "unique_customers", "Customer", unique=True, str_length={"min_value": 1}
+        "Customer", check="unique_customers", unique=True, str_length={"min_value": 1}
     )
-    reason: Series[str] = column("known_reasons", "Why the customer is suppressed")
-    source: Series[str] = column("column_types", "Where the entry comes from: a file or a segment")
-    since: Series[date] = column(
-        "column_types", "Day the entry took effect, where it is known", nullable=True
-    )
-    as_of: Series[date] = column("single_as_of", "The snapshot")
+    reason: Series[str] = column("Why the customer is suppressed", check="known_reasons")
+    source: Series[str] = column("Where the entry comes from: a file or a segment")
+    since: Series[date] = column("Day the entry took effect, where it is known", nullable=True)
+    as_of: Series[date] = column("The snapshot")
 
 
 class CampaignList(pa.DataFrameModel):
     """Deliverable customers of one campaign, best first."""
 
     customer_id: Series[str] = column(
-        "unique_customers", "Customer", unique=True, str_length={"min_value": 1}
+        "Customer", check="unique_customers", unique=True, str_length={"min_value": 1}
     )
     rank: Series[pa.Int64] = column(
-        "ranks_complete", "Position by priority, from 1", ge=1, unique=True
+        "Position by priority, from 1", check="ranks_complete", ge=1, unique=True
     )
-    priority: Series[float] = column(
-        "value_ranges", "Value of the priority expression", nullable=True
-    )
-    segment: Series[str] = column("known_segments", "Segment", nullable=True)
-    as_of: Series[date] = column("single_as_of", "The snapshot")
+    priority: Series[float] = column("Value of the priority expression", nullable=True)
+    segment: Series[str] = column("Segment", nullable=True)
+    as_of: Series[date] = column("The snapshot")
 
 
 NEXT_STEPS: Mapping[str, str] = {
-    "column_types": "Compare the columns handed over with the reference page of this table",
+    SCHEMA_CHECK: "Compare the rows handed over with the reference page of this table",
     "customer_ids": "Look at the mapping of customer_id and order_id and at the rejected rows",
     "dates": "Look at the mapping and format of the date column and at the declared time zone",
     "value_ranges": "Look at the rows named here, then at the amount expression and its currency",
@@ -209,7 +193,6 @@ NEXT_STEPS: Mapping[str, str] = {
     "unique_customers": "Look for a join or an input that repeats customers",
     "scores_in_range": "Look at the cut points of this snapshot and at the number of bins",
     "known_segments": "Look at the segment scheme: each row needs one of its segments",
-    "single_as_of": "Publish the rows of each date as a snapshot of their own",
     "ranks_complete": "Look at the priority expression and at how the list is ordered",
 }
 """What to do when a check of a contract fails, by the name of the check."""
@@ -258,19 +241,6 @@ class TableContract:
             name=self.kind,
         )
 
-    @property
-    def check_names(self) -> tuple[str, ...]:
-        """The checks that validation reports for this table, parts included, in order."""
-        own = dict.fromkeys(
-            ["column_types", *(column.metadata["check"] for column in self.schema.columns.values())]
-        )
-        of_parts = (
-            part_check(part, check)
-            for part, contract in self.parts.items()
-            for check in contract.check_names
-        )
-        return (*own, *of_parts)
-
     def narrowed(
         self, column: str, *checks: pa.Check, nullable: bool | None = None
     ) -> "TableContract":
@@ -291,7 +261,7 @@ class TableContract:
 
 def part_check(part: str, check: str) -> str:
     """The name under which a check of a part is reported beside those of the main rows."""
-    return f"{part}_{check}"
+    return part if check == SCHEMA_CHECK else f"{part}_{check}"
 
 
 EXCLUDED = TableContract("excluded", Excluded, ("customer_id",), ("customer_id",))

@@ -14,14 +14,13 @@ import narwhals as nw
 from pydantic import BaseModel, ConfigDict
 
 from rfm_assets.constraints import (
-    DEFAULT_GROUP,
     ColumnRule,
     CompiledSchema,
     UniqueRule,
     compile_schema,
 )
 from rfm_assets.domain.frames import Table
-from rfm_assets.schemas import TableContract, part_check
+from rfm_assets.schemas import SCHEMA_CHECK, TableContract, part_check
 
 AS_OF = "as_of"
 SAMPLE_ROWS = 5
@@ -83,7 +82,7 @@ def validate(
     """
     compiled = compile_contract(contract)
     schema = table.collect_schema()
-    groups: dict[str, _Group] = {DEFAULT_GROUP: _Group()}
+    groups: dict[str, _Group] = {SCHEMA_CHECK: _Group()}
     for name in compiled.groups.values():
         groups.setdefault(name, _Group())
     usable = _check_columns(schema, compiled, groups)
@@ -114,15 +113,16 @@ def validate(
 
 
 def described_checks(contract: TableContract) -> dict[str, str]:
-    """What each check of a contract asks, in words, by its name; parts included."""
+    """What each check of a contract asks, in words, by its name; those of its parts last."""
     compiled = compile_contract(contract)
-    wanted: dict[str, list[str]] = {name: [] for name in contract.check_names}
-    wanted[DEFAULT_GROUP].append("the declared columns, each with its type")
+    wanted: dict[str, list[str]] = {SCHEMA_CHECK: []}
+    wanted |= {name: [] for name in compiled.groups.values()}
+    wanted[SCHEMA_CHECK].append("the declared columns, each with its type")
     for rule in (*compiled.column_rules, *compiled.unique_rules):
         wanted[rule.group].append(rule.wanted)
     for part, inner in contract.parts.items():
         for name, text in described_checks(inner).items():
-            wanted[part_check(part, name)].append(f"in the part {part}: {text}")
+            wanted[part_check(part, name)] = [f"in the part {part}: {text}"]
     return {name: "; ".join(texts) for name, texts in wanted.items()}
 
 
@@ -139,7 +139,7 @@ def _check_columns(
     schema: Mapping[str, Any], compiled: CompiledSchema, groups: Mapping[str, _Group]
 ) -> set[str]:
     """Note missing, surplus and mistyped columns; the columns whose values can be judged."""
-    types = groups[DEFAULT_GROUP]
+    types = groups[SCHEMA_CHECK]
     types.wanted.append("the declared columns, each with its type")
     usable: set[str] = set()
     for column, declared in compiled.types.items():

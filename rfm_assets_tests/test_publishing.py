@@ -16,7 +16,7 @@ from rfm_assets.errors import PartMismatch, UnsupportedFrame, ValidationFailed
 from rfm_assets.publishing import Publication, Staged, publish, publish_frame
 from rfm_assets.schemas import CAMPAIGN_LIST, SUPPRESSION_LIST
 from rfm_assets.store import Store
-from rfm_assets.validation import CheckOutcome
+from rfm_assets.validation import CheckOutcome, described_checks
 
 JAN_12 = date(2026, 1, 12)
 
@@ -92,7 +92,7 @@ def test_valid_rows_are_published_sorted_with_their_provenance(
     assert manifest.row_counts == {"rows": 2}
     assert (manifest.run_id, manifest.counts) == ("run-1", {"bounced": 2})
     assert tuple(manifest.checks) == publication.outcomes
-    assert [one.name for one in publication.outcomes] == list(SUPPRESSION_LIST.check_names)
+    assert [one.name for one in publication.outcomes] == list(described_checks(SUPPRESSION_LIST))
 
 
 def test_the_same_rows_in_any_order_give_the_same_file(store: Store, engine: Engine) -> None:
@@ -115,14 +115,14 @@ def test_a_blocking_failure_publishes_nothing_and_keeps_the_last_good(
     message = str(failure.value)
     assert message.startswith(
         "suppression_list as of 2026-01-12: not published, and the last good snapshot is kept, "
-        "because 2 of 4 checks failed:"
+        "because 2 of 3 checks failed:"
     )
     assert "unique_customers: observed 1 of 2 rows repeat the customer_id of another" in message
-    assert "single_as_of: observed 2 of 2 rows break `as_of = 2026-01-12`" in message
+    assert "schema: observed 2 of 2 rows break `as_of = 2026-01-12`" in message
     assert "Look for a join or an input that repeats customers, and run again." in message
     failed = {one.name for one in failure.value.outcomes if not one.passed}
-    assert failed == {"unique_customers", "single_as_of"}
-    assert len(failure.value.outcomes) == 4
+    assert failed == {"unique_customers", "schema"}
+    assert len(failure.value.outcomes) == 3
 
 
 def test_a_first_failure_leaves_no_snapshot(store: Store, engine: Engine) -> None:
@@ -209,13 +209,13 @@ def test_parts_are_published_with_the_rows_and_checked_by_name(
     assert publication.snapshot.manifest.row_counts == {"rows": 1, "excluded": 1}
     (path,) = store.snapshot("win_back").files("excluded")
     assert pl.read_parquet(str(path))["reason"].to_list() == ["bounced"]
-    assert [one.name for one in publication.outcomes] == list(CAMPAIGN_LIST.check_names)
-    assert "excluded_unique_customers" in CAMPAIGN_LIST.check_names
+    assert [one.name for one in publication.outcomes] == list(described_checks(CAMPAIGN_LIST))
+    assert "excluded" in described_checks(CAMPAIGN_LIST)
 
 
 def test_a_bad_part_keeps_the_rows_unpublished(store: Store, engine: Engine) -> None:
     tables = campaign(engine, pa.concat_tables([EXCLUDED, EXCLUDED]))
-    with pytest.raises(ValidationFailed, match="excluded_unique_customers"):
+    with pytest.raises(ValidationFailed, match="excluded"):
         publish(
             store,
             engine,

@@ -131,10 +131,10 @@ def test_of_a_few_customers_drift_is_told_but_never_fails() -> None:
 
 def test_an_empty_snapshot_is_nobody_to_compare_with() -> None:
     empty = shifted(None, customers=0)
-    strict = SegmentChecks(drift_min_customers=0, reference=date(2026, 1, 5))
+    strict = SegmentChecks(drift_min_customers=0)
     for outcome in (
         quality.drift(empty, checks=strict),
-        quality.reference_drift(empty, as_of=LATER, checks=strict),
+        quality.reference_drift(empty, reference=FIRST_WEEK, as_of=LATER, checks=strict),
     ):
         assert verdict(outcome) == "passes"
         assert outcome.observed.startswith("nobody to compare with since 2026-01-05")
@@ -245,20 +245,26 @@ def test_every_rule_of_a_table_is_described() -> None:
 
 
 def test_a_reference_is_compared_by_the_same_limits() -> None:
-    checks = SegmentChecks(reference=date(2026, 1, 5), warn_drift=0.1, block_drift=0.3)
-    assert verdict(quality.reference_drift(shifted(0.05), as_of=LATER, checks=checks)) == "passes"
-    loud = quality.reference_drift(shifted(0.31), as_of=LATER, checks=checks)
+    checks = SegmentChecks(warn_drift=0.1, block_drift=0.3)
+
+    def told(shift: quality.Shift) -> CheckOutcome:
+        return quality.reference_drift(shift, reference=FIRST_WEEK, as_of=LATER, checks=checks)
+
+    assert verdict(told(shifted(0.05))) == "passes"
+    loud = told(shifted(0.31))
     assert verdict(loud) == "blocks"
     assert "since 2026-01-05" in loud.observed
 
 
-def test_a_reference_that_was_never_stored_warns_and_none_declared_passes() -> None:
-    declared = SegmentChecks(reference=date(2026, 1, 5))
-    missing = quality.reference_drift(None, as_of=LATER, checks=declared)
-    assert verdict(missing) == "warns"
-    assert missing.observed == "no snapshot of the reference 2026-01-05"
-    assert quality.reference_drift(None, as_of=LATER, checks=SegmentChecks()).passed
-    assert quality.reference_drift(None, as_of=date(2026, 1, 5), checks=declared).passed
+def test_a_reference_that_was_never_stored_warns_after_its_week() -> None:
+    def told(as_of: date) -> CheckOutcome:
+        return quality.reference_drift(
+            None, reference=FIRST_WEEK, as_of=as_of, checks=SegmentChecks()
+        )
+
+    assert verdict(told(LATER)) == "warns"
+    assert told(LATER).observed == "no snapshot of the reference 2026-01-05"
+    assert told(FIRST_WEEK).passed
 
 
 @pytest.mark.parametrize(

@@ -92,7 +92,12 @@ class CustomerSegmentationComponent(SegmentationConfig, RfmComponent):
                 "segment scheme": scheme.reference if scheme else "none",
             },
         )
-        checks = check_specs(self.key, CUSTOMER_SEGMENTS, quality.SEGMENT_RULES)
+        rules = [
+            rule
+            for rule in quality.SEGMENT_RULES
+            if rule != "reference_drift" or self.checks.reference is not None
+        ]
+        checks = check_specs(self.key, _contract(scheme), rules)
         weekly = self.weekly(context)
         zone = ZoneInfo(weekly.time_zone if weekly else "UTC")
 
@@ -142,7 +147,7 @@ class CustomerSegmentationComponent(SegmentationConfig, RfmComponent):
         publication = publish(
             inputs.store,
             inputs.engine,
-            _contract(scheme, result.cut_points.scale),
+            _scored(_contract(scheme), result.cut_points.scale),
             table=table_name(self.key.path),
             as_of=week.day,
             frame=result.table.with_columns(segmented_at=nw.lit(stamp)),
@@ -200,9 +205,7 @@ class CustomerSegmentationComponent(SegmentationConfig, RfmComponent):
             *_totals_reconcile(staged, result, whole),
             quality.largest_segment(customers=now, checks=self.checks),
             quality.drift(_shift_since(before, now, inputs), checks=self.checks),
-            quality.reference_drift(
-                _shift_since(self._reference(inputs), now, inputs), as_of=as_of, checks=self.checks
-            ),
+            *self._reference_drift(now, inputs, as_of),
             quality.later_weeks_current(later=self._later(inputs, as_of), in_this_run=in_this_run),
         ]
 
@@ -210,14 +213,20 @@ class CustomerSegmentationComponent(SegmentationConfig, RfmComponent):
         name = table_name(self.key.path)
         return [day for day in inputs.store.dates(name) if day > as_of]
 
-    def _reference(self, inputs: Inputs) -> Snapshot | None:
-        """The snapshot that every later one is compared with, if it was stored."""
-        if self.checks.reference is None:
-            return None
+    def _reference_drift(
+        self, now: Mapping[str, int], inputs: Inputs, as_of: date
+    ) -> list[CheckOutcome]:
+        """The shift since the declared reference; nothing where none is declared."""
+        reference = self.checks.reference
+        if reference is None:
+            return []
         try:
-            return inputs.snapshot(self.key, self.checks.reference)
+            shift = _shift_since(inputs.snapshot(self.key, reference), now, inputs)
         except SnapshotMissing:
-            return None
+            shift = None
+        return [
+            quality.reference_drift(shift, reference=reference, as_of=as_of, checks=self.checks)
+        ]
 
     def _shown(
         self, snapshot: Snapshot, result: Segmentation, scheme: Scheme | None, inputs: Inputs
@@ -291,13 +300,17 @@ def _content(config: SegmentationConfig, scheme: Scheme | None) -> SegmentationC
     return config.model_copy(update={"segment_scheme": scheme.model_dump(mode="json")})
 
 
-def _contract(scheme: Scheme | None, scale: int) -> TableContract:
-    """The stored contract, narrowed to this scheme's names and this scale's scores."""
-    contract = CUSTOMER_SEGMENTS
+def _contract(scheme: Scheme | None) -> TableContract:
+    """The stored contract, narrowed to this scheme's names."""
+    if scheme is None:
+        return CUSTOMER_SEGMENTS
+    return CUSTOMER_SEGMENTS.narrowed("segment", pa.Check.isin(scheme.names), nullable=False)
+
+
+def _scored(contract: TableContract, scale: int) -> TableContract:
+    """The contract, narrowed to this scale's scores; custom cut points set it at run time."""
     for column in ("R_score", "F_score", "M_score", "RFM_score"):
         contract = contract.narrowed(column, pa.Check.in_range(1, scale))
-    if scheme is not None:
-        contract = contract.narrowed("segment", pa.Check.isin(scheme.names), nullable=False)
     return contract
 
 

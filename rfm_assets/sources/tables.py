@@ -208,6 +208,7 @@ def database(
     }
     try:
         other = duckdb.connect(str(file.path), read_only=True, config=settings)
+        other.execute("SET enable_progress_bar = false")
     except duckdb.Error as error:
         locked = "lock" in str(error).lower()
         raise SourceUnreadable(

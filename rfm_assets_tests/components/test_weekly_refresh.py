@@ -1,9 +1,6 @@
 """Weeks, the job and the schedule: the tick asks for the week that has ended, the daemon runs it."""
 
 import os
-import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from datetime import date, datetime, timedelta
@@ -14,6 +11,7 @@ import pytest
 
 from rfm_assets.components.weekly_refresh import DAYS, WeeklyRefreshComponent
 from rfm_assets.errors import YamlProblem
+from rfm_assets_tests.daemon import home_for_tests, running_daemon
 
 BERLIN = ZoneInfo("Europe/Berlin")
 
@@ -240,29 +238,12 @@ def daemon(weekly_project, tmp_path) -> Iterator[dg.DagsterInstance]:
         "load_from:\n  - python_file: {relative_path: definitions.py, location_name: temporary}\n",
         encoding="utf-8",
     )
-    home = tmp_path / "home"
-    home.mkdir()
-    (home / "dagster.yaml").write_text("telemetry: {enabled: false}\n", encoding="utf-8")
-    environment = os.environ | {"DAGSTER_HOME": str(home), "PYTHONPATH": project.python_path}
-    with (tmp_path / "daemon.log").open("w") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "dagster._daemon", "run", "-w", "workspace.yaml"],
-            cwd=project.root,
-            env=environment,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-        try:
-            with dg.DagsterInstance.from_config(str(home)) as instance:
-                yield instance
-        finally:
-            process.send_signal(signal.SIGINT)
-            try:
-                process.wait(timeout=20)
-            except subprocess.TimeoutExpired:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait(timeout=10)
+    environment = os.environ | {
+        "DAGSTER_HOME": home_for_tests(tmp_path / "home"),
+        "PYTHONPATH": project.python_path,
+    }
+    with running_daemon(project.root, environment) as instance:
+        yield instance
 
 
 @pytest.mark.slow

@@ -2,7 +2,6 @@
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -14,6 +13,7 @@ import dagster as dg
 import pytest
 
 from rfm_assets.store import Store
+from rfm_assets_tests.daemon import home_for_tests, running_daemon
 from rfm_assets_tests.examples.deployment import JOB, MODULE, PROJECT
 
 pytestmark = [pytest.mark.online_retail, pytest.mark.slow]
@@ -33,35 +33,17 @@ mutation ($partitions: [String!]!, $selector: PartitionSetSelector!) {
 
 @pytest.fixture
 def environment(online_retail: Path, tmp_path: Path) -> Mapping[str, str]:
-    (tmp_path / "dagster.yaml").write_text("telemetry: {enabled: false}\n", encoding="utf-8")
     return os.environ | {
-        "DAGSTER_HOME": str(tmp_path),
+        "DAGSTER_HOME": home_for_tests(tmp_path / "home"),
         "RFM_ONLINE_RETAIL": str(online_retail),
         "RFM_STORE_ROOT": str(tmp_path / "store"),
     }
 
 
 @pytest.fixture
-def daemon(environment: Mapping[str, str], tmp_path: Path) -> Iterator[dg.DagsterInstance]:
-    with (tmp_path / "daemon.log").open("w") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "dagster._daemon", "run", "-w", "workspace.yaml"],
-            cwd=PROJECT,
-            env=environment,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-        try:
-            with dg.DagsterInstance.from_config(str(tmp_path)) as instance:
-                yield instance
-        finally:
-            process.send_signal(signal.SIGINT)
-            try:
-                process.wait(timeout=20)
-            except subprocess.TimeoutExpired:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait(timeout=10)
+def daemon(environment: Mapping[str, str]) -> Iterator[dg.DagsterInstance]:
+    with running_daemon(PROJECT, environment) as instance:
+        yield instance
 
 
 def launch(environment: Mapping[str, str]) -> str:
