@@ -76,7 +76,7 @@ def generated_transactions(*, target: str, rows: int) -> Answer:
 
     from rfm_assets.domain.row_policy import TransactionPolicy
     from rfm_assets.domain.transactions import apply_policy
-    from rfm_assets.engine import DuckDBEngine
+    from rfm_assets.engines.duckdb_engine import DuckDBEngine
     from rfm_assets.sources.config import ColumnMapping, GeneratorSource
     from rfm_assets.sources.reading import read
 
@@ -199,7 +199,8 @@ def score_with_product(*, path: str, as_of: str) -> Answer:
     from datetime import date
 
     from rfm_assets.domain.segments import SegmentationConfig, segment
-    from rfm_assets.engine import DuckDBEngine, to_arrow
+    from rfm_assets.engines.base import to_arrow
+    from rfm_assets.engines.duckdb_engine import DuckDBEngine
     from rfm_assets.library import load_scheme
 
     with DuckDBEngine() as engine:

@@ -20,7 +20,8 @@ from pydantic import ValidationError
 
 from rfm_assets.domain.frames import Table
 from rfm_assets.domain.segments import SegmentationConfig, segment
-from rfm_assets.engine import Engine, engine_for_native, to_arrow
+from rfm_assets.engines.base import Engine, to_arrow
+from rfm_assets.engines.opening import engine_for_native
 from rfm_assets.errors import (
     ColumnMissing,
     InvalidAsOf,

@@ -500,3 +500,11 @@ class TypesDiffer(RfmError):
             "column. Ask for a shorter range, for other `columns`, or for one date at a time."
         )
         self.table, self.column, self.types = table, column, dict(types)
+
+
+class EngineUnavailable(RfmError):
+    """An engine that is asked for and cannot be had here."""
+
+    def __init__(self, *, engine: str, reason: str, fix: str) -> None:
+        super().__init__(f"engine {engine}: {reason}. {fix}")
+        self.engine, self.reason, self.fix = engine, reason, fix

@@ -15,7 +15,9 @@ import pyarrow as pa
 from upath import UPath
 
 from rfm_assets.domain.frames import Table
-from rfm_assets.engine import DuckDBEngine, Engine, PolarsEngine, to_arrow
+from rfm_assets.engines.base import Engine, to_arrow
+from rfm_assets.engines.duckdb_engine import DuckDBEngine
+from rfm_assets.engines.polars_engine import PolarsEngine
 from rfm_assets.errors import (
     ColumnMissing,
     InvalidAsOf,

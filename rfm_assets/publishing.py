@@ -15,7 +15,8 @@ import pyarrow.parquet as pq
 from pydantic import JsonValue
 
 from rfm_assets.domain.frames import Table
-from rfm_assets.engine import Engine, engine_for_native
+from rfm_assets.engines.base import Engine
+from rfm_assets.engines.opening import engine_for_native
 from rfm_assets.errors import PartMismatch, ValidationFailed
 from rfm_assets.manifest import Manifest
 from rfm_assets.schemas import TableContract, part_check

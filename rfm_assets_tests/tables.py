@@ -10,7 +10,7 @@ import polars as pl
 import pyarrow as pa
 
 from rfm_assets.domain.frames import Table
-from rfm_assets.engine import DuckDBEngine
+from rfm_assets.engines.duckdb_engine import DuckDBEngine
 
 Columns: TypeAlias = Mapping[str, Sequence[Any]]
 MakeTable: TypeAlias = Callable[[Columns | pa.Table], Table]

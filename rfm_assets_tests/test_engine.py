@@ -17,15 +17,10 @@ import pyarrow as pa
 import pytest
 from upath import UPath
 
-from rfm_assets.engine import (
-    DuckDBEngine,
-    Engine,
-    PolarsEngine,
-    collect_rows,
-    engine_for_native,
-    open_engine,
-    to_arrow,
-)
+from rfm_assets.engines.base import Engine, collect_rows, to_arrow
+from rfm_assets.engines.duckdb_engine import DuckDBEngine
+from rfm_assets.engines.opening import engine_for_native, open_engine
+from rfm_assets.engines.polars_engine import PolarsEngine
 from rfm_assets.errors import (
     InvalidConfig,
     OutOfMemory,
@@ -92,7 +87,7 @@ FULL_DISK = """
     import resource, signal, sys
     from pathlib import Path
     import pyarrow as pa
-    from rfm_assets.engine import open_engine
+    from rfm_assets.engines.opening import open_engine
     from rfm_assets.errors import StorageUnusable
 
     name, folder = sys.argv[1], Path(sys.argv[2])
@@ -205,7 +200,7 @@ def test_the_number_of_threads_does_not_change_the_bytes(name: str, tmp_path: Pa
         import sys
         import polars as pl
         from pathlib import Path
-        from rfm_assets.engine import open_engine
+        from rfm_assets.engines.opening import open_engine
 
         rows = pl.DataFrame({"n": range(400_000)}).sample(fraction=1, shuffle=True, seed=1)
         with open_engine(sys.argv[1], threads=int(sys.argv[2])) as engine:
@@ -334,7 +329,7 @@ SPILL = textwrap.dedent(
     from pathlib import Path
     import duckdb
     import narwhals as nw
-    from rfm_assets.engine import DuckDBEngine
+    from rfm_assets.engines.duckdb_engine import DuckDBEngine
 
     with DuckDBEngine("150MB", threads=2, spill_dir=sys.argv[1]) as engine:
         numbers = engine.connection.sql(

@@ -11,7 +11,8 @@ import pyarrow as pa
 import pytest
 
 from rfm_assets.domain.frames import Table
-from rfm_assets.engine import Engine, collect_rows, open_engine
+from rfm_assets.engines.base import Engine, collect_rows
+from rfm_assets.engines.opening import open_engine
 from rfm_assets.errors import PartMismatch, UnsupportedFrame, ValidationFailed
 from rfm_assets.publishing import Publication, Staged, publish, publish_frame
 from rfm_assets.schemas import CAMPAIGN_LIST, SUPPRESSION_LIST

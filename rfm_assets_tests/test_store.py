@@ -21,7 +21,7 @@ import pyarrow as pa
 import pytest
 from upath import UPath
 
-from rfm_assets.engine import DuckDBEngine
+from rfm_assets.engines.duckdb_engine import DuckDBEngine
 from rfm_assets.errors import (
     InvalidAsOf,
     InvalidTableName,
@@ -392,7 +392,7 @@ WRITER = textwrap.dedent(
     import sys
     from datetime import date
     import pyarrow as pa
-    from rfm_assets.engine import DuckDBEngine
+    from rfm_assets.engines.duckdb_engine import DuckDBEngine
     from rfm_assets.manifest import Manifest
     from rfm_assets.store import Store
 

@@ -15,7 +15,10 @@ from pandera.typing import Series
 
 from rfm_assets import schemas
 from rfm_assets.domain.frames import Table
-from rfm_assets.engine import DuckDBEngine, Engine, PolarsEngine, open_engine
+from rfm_assets.engines.base import Engine
+from rfm_assets.engines.duckdb_engine import DuckDBEngine
+from rfm_assets.engines.opening import open_engine
+from rfm_assets.engines.polars_engine import PolarsEngine
 from rfm_assets.errors import ColumnMissing, UnsupportedConstraint
 from rfm_assets.schemas import TableContract, column
 from rfm_assets.validation import (

@@ -22,7 +22,7 @@ from rfm_assets.domain.campaigns import (
     suppressed_members,
 )
 from rfm_assets.domain.frames import Table
-from rfm_assets.engine import collect_rows
+from rfm_assets.engines.base import collect_rows
 from rfm_assets.errors import InvalidConfig
 from rfm_assets.publishing import Staged, publish
 from rfm_assets.schemas import CAMPAIGN_LIST, SUPPRESSION_LIST

@@ -29,7 +29,7 @@ from rfm_assets.domain.schemes import Scheme
 from rfm_assets.domain.scoring import CutPoints
 from rfm_assets.domain.segments import Segmentation, SegmentationConfig, segment
 from rfm_assets.domain.summaries import SummaryConfig, segment_summary
-from rfm_assets.engine import collect_rows
+from rfm_assets.engines.base import collect_rows
 from rfm_assets.errors import SnapshotMissing
 from rfm_assets.library import load_scheme
 from rfm_assets.publishing import Staged, publish

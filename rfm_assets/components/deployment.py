@@ -14,7 +14,8 @@ from pydantic import Field
 from rfm_assets.components.io_manager import StoreIOManager
 from rfm_assets.components.resources import EngineResource, StoreResource
 from rfm_assets.components.strict_yaml import StrictComponent
-from rfm_assets.engine import EngineName
+from rfm_assets.engines.opening import EngineName
+from rfm_assets.engines.spark_engine import LOCAL
 from rfm_assets.loading import DEFAULT_ROOT, ROOT_VARIABLE
 
 
@@ -36,7 +37,7 @@ class DeploymentComponent(StrictComponent):
     engine: EngineName = Field(
         default="duckdb",
         description="What computes the tables: duckdb goes beyond memory by spilling to disk, "
-        "polars holds them in memory",
+        "polars holds them in memory, spark goes beyond one machine",
     )
     memory_limit: str = Field(
         default="1GB",
@@ -55,6 +56,19 @@ class DeploymentComponent(StrictComponent):
         description="Folder for what DuckDB spills, relative to the project; "
         "by default below the system's temporary folder",
         examples=["data/spill"],
+    )
+
+    spark_master: str = Field(
+        default=LOCAL,
+        pattern=r"^(local(\[(\*|\d+)\])?|yarn|(spark|k8s|sc)://.+)$",
+        description="Where Spark runs: local[*] on this machine, spark://host:7077, k8s://…, yarn, "
+        "or sc://host:15002 for Spark Connect",
+        examples=["local[4]"],
+    )
+    spark_config: dict[str, str] = Field(
+        default={},
+        description="Settings of the Spark session, each value in quotes",
+        examples=[{"spark.driver.memory": "4g"}],
     )
 
     io_manager_key: str = Field(
@@ -84,6 +98,8 @@ class DeploymentComponent(StrictComponent):
                 memory_limit=self.memory_limit,
                 threads=self.threads,
                 spill_dir=self.spill_folder and _placed(self.spill_folder, project),
+                spark_master=self.spark_master,
+                spark_config=self.spark_config,
             ),
         )
 

@@ -8,7 +8,7 @@ from datetime import date
 import dagster as dg
 
 from rfm_assets.domain.frames import Table
-from rfm_assets.engine import Engine
+from rfm_assets.engines.base import Engine
 from rfm_assets.store import ROWS, Snapshot, Store, table_name
 
 

@@ -6,7 +6,9 @@ They only open what the package below them offers: no asset logic, no secrets.
 import dagster as dg
 from pydantic import Field
 
-from rfm_assets.engine import Engine, EngineName, open_engine
+from rfm_assets.engines.base import Engine
+from rfm_assets.engines.opening import EngineName, open_engine
+from rfm_assets.engines.spark_engine import LOCAL
 from rfm_assets.store import Store
 
 STORE_KEY = "rfm_store"
@@ -31,7 +33,8 @@ class EngineResource(dg.ConfigurableResource):
 
     engine: EngineName = Field(
         default="duckdb",
-        description="Engine that computes tables: duckdb (out of core) or polars (in memory).",
+        description="Engine that computes tables: duckdb (out of core), polars (in memory) or "
+        "spark (many machines).",
     )
     memory_limit: str = Field(
         default="1GB",
@@ -45,6 +48,9 @@ class EngineResource(dg.ConfigurableResource):
         description="Folder for spilled data; the system's temporary folder where not given.",
     )
 
+    spark_master: str = Field(default=LOCAL, description="Where Spark runs.")
+    spark_config: dict[str, str] = Field(default={}, description="Settings of the Spark session.")
+
     def yield_engine(self) -> Engine:
         """A new engine. Use it as a context manager, so that what it holds is freed."""
         return open_engine(
@@ -52,4 +58,6 @@ class EngineResource(dg.ConfigurableResource):
             memory_limit=self.memory_limit,
             threads=self.threads,
             spill_dir=self.spill_dir,
+            spark_master=self.spark_master,
+            spark_config=self.spark_config,
         )

@@ -15,7 +15,7 @@ from rfm_assets.components.rendering import markdown_table, movement_matrix
 from rfm_assets.components.scheme_lookup import stored_scheme
 from rfm_assets.domain.distribution import customers_by_segment
 from rfm_assets.domain.history import LEFT, NEW, movement
-from rfm_assets.engine import collect_rows
+from rfm_assets.engines.base import collect_rows
 from rfm_assets.publishing import Staged, publish
 from rfm_assets.schemas import SEGMENT_MOVEMENT
 from rfm_assets.store import table_name

@@ -14,7 +14,7 @@ from rfm_assets.components.inputs import Inputs
 from rfm_assets.components.rendering import markdown_table
 from rfm_assets.components.scheme_lookup import scheme_at_load, stored_scheme
 from rfm_assets.domain.summaries import SummaryConfig, segment_summary, tiers_by_name
-from rfm_assets.engine import collect_rows
+from rfm_assets.engines.base import collect_rows
 from rfm_assets.errors import InvalidConfig
 from rfm_assets.library import benchmarks
 from rfm_assets.publishing import publish

@@ -20,7 +20,7 @@ from pydantic import Field
 
 from rfm_assets.domain.frames import Table
 from rfm_assets.domain.kinds import Kind
-from rfm_assets.engine import DuckDBEngine
+from rfm_assets.engines.duckdb_engine import DuckDBEngine
 from rfm_assets.errors import ColumnMissing, SourceStale
 from rfm_assets.sources import csv_files, csv_header
 from rfm_assets.sources.config import (

@@ -17,7 +17,8 @@ import narwhals as nw
 from duckdb import StarExpression as Star
 
 from rfm_assets.domain.frames import Table
-from rfm_assets.engine import DuckDBEngine, Engine, to_arrow
+from rfm_assets.engines.base import Engine
+from rfm_assets.engines.duckdb_engine import DuckDBEngine
 from rfm_assets.errors import InvalidConfig, SourceUnreadable
 from rfm_assets.failures import duckdb_running
 from rfm_assets.sources import csv_files, csv_header, tables
@@ -91,7 +92,7 @@ def read(
     """
     if not isinstance(engine, DuckDBEngine):
         # Sources are always read by DuckDB; another engine gets the parsed frame.
-        with DuckDBEngine() as reader:
+        with engine.reading() as reader:
             found = read(
                 source,
                 columns,
@@ -101,7 +102,7 @@ def read(
                 row_keys=row_keys,
                 generate_until=generate_until,
             )
-            return replace(found, table=engine.from_arrow(to_arrow(found.table)))
+            return replace(found, table=engine.adopt(found.table))
     parser = Parser(source, time_zone)
     if isinstance(source, CsvSource):
         return _csv(source, columns, engine, root, parser, row_keys=row_keys)

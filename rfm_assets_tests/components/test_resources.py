@@ -7,7 +7,8 @@ import pytest
 from pydantic import ValidationError
 
 from rfm_assets.components.resources import ENGINE_KEY, STORE_KEY, EngineResource, StoreResource
-from rfm_assets.engine import DuckDBEngine, PolarsEngine
+from rfm_assets.engines.duckdb_engine import DuckDBEngine
+from rfm_assets.engines.polars_engine import PolarsEngine
 
 
 def test_the_engines_settings_reach_duckdb(tmp_path: Path) -> None:

@@ -12,7 +12,8 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from rfm_assets.domain.segments import SegmentationConfig, segment
-from rfm_assets.engine import DuckDBEngine, to_arrow
+from rfm_assets.engines.base import to_arrow
+from rfm_assets.engines.duckdb_engine import DuckDBEngine
 from rfm_assets.library import load_scheme
 
 pytestmark = pytest.mark.online_retail

@@ -11,7 +11,8 @@ from pydantic import TypeAdapter
 from rfm_assets.domain.rfm import day_number
 from rfm_assets.domain.row_policy import TransactionPolicy
 from rfm_assets.domain.transactions import PolicyCounts, apply_policy
-from rfm_assets.engine import DuckDBEngine, collect_rows
+from rfm_assets.engines.base import collect_rows
+from rfm_assets.engines.duckdb_engine import DuckDBEngine
 from rfm_assets.sources.config import ColumnMapping, Source
 from rfm_assets.sources.reading import Reading, read
 

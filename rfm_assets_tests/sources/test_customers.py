@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from rfm_assets.engine import collect_rows
+from rfm_assets.engines.base import collect_rows
 from rfm_assets.errors import ColumnMissing, SourceStale
 from rfm_assets.sources.config import Attribute, ColumnMapping
 from rfm_assets.sources.customers import FileSource, read_customers

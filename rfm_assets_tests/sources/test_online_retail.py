@@ -10,7 +10,8 @@ import pytest
 from rfm_assets.domain.frames import Table
 from rfm_assets.domain.row_policy import TransactionPolicy
 from rfm_assets.domain.transactions import PolicyResult, apply_policy
-from rfm_assets.engine import DuckDBEngine, collect_rows
+from rfm_assets.engines.base import collect_rows
+from rfm_assets.engines.duckdb_engine import DuckDBEngine
 from rfm_assets.sources.config import ColumnMapping, CsvSource
 from rfm_assets.sources.reading import read
 from rfm_assets_tests.sources.conftest import TODAY

@@ -11,7 +11,9 @@ import pytest
 from pyarrow import csv
 from pydantic import TypeAdapter, ValidationError
 
-from rfm_assets.engine import DuckDBEngine, PolarsEngine, collect_rows
+from rfm_assets.engines.base import collect_rows
+from rfm_assets.engines.duckdb_engine import DuckDBEngine
+from rfm_assets.engines.polars_engine import PolarsEngine
 from rfm_assets.errors import (
     ColumnMissing,
     InvalidConfig,

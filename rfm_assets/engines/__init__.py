@@ -1,0 +1,1 @@
+"""Engines compute tables: what they offer is in `base`, which one it is in `opening`."""
