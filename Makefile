@@ -20,8 +20,8 @@ PIP := $(VENV)/bin/python -m pip --disable-pip-version-check --no-input
 RUNTIME := $(VENV)/.installed
 DEVELOPMENT := $(VENV)/.installed-dev
 
-# Which tests: `make test MARKERS=` also runs the slow ones, `make test ARGS="-k weekly -x"` some.
-MARKERS ?= not slow
+# Which tests: `make test MARKERS=` also runs the slow ones and those on Spark, `make test ARGS="-k weekly -x"` some.
+MARKERS ?= not slow and not spark
 WORKERS ?= auto
 ARGS ?=
 PORT ?= 3000
@@ -40,7 +40,7 @@ dev: $(RUNTIME) ## Open Dagster's UI on http://localhost:3000 with the schedules
 
 .PHONY: test
 test: $(DEVELOPMENT) ## Run the tests; MARKERS= for the slow ones too, ARGS="…" for pytest
-	@python -m pytest -q -n $(WORKERS) -m "$(MARKERS)" $(ARGS)
+	@python -m pytest -q -n $(WORKERS) --dist loadgroup -m "$(MARKERS)" $(ARGS)
 
 .PHONY: check
 check: $(DEVELOPMENT) ## Check style, types, imports between layers, YAML, and the reference

@@ -8,14 +8,27 @@ import narwhals as nw
 import pandas as pd
 import polars as pl
 import pyarrow as pa
+import pytest
 
 from rfm_assets.domain.frames import Table
 from rfm_assets.engines.duckdb_engine import DuckDBEngine
+from rfm_assets.engines.opening import open_engine
 
 Columns: TypeAlias = Mapping[str, Sequence[Any]]
 MakeTable: TypeAlias = Callable[[Columns | pa.Table], Table]
 
-ENGINES = ("duckdb", "polars", "pandas", "pyarrow")
+SPARK = pytest.param("spark", marks=[pytest.mark.spark, pytest.mark.xdist_group("spark")])
+"""Spark as a parameter of tests; one worker runs all of them, in one session."""
+
+ENGINES = ("duckdb", "polars", "pandas", "pyarrow", SPARK)
+
+
+LOCAL_SPARK: Mapping[str, Any] = {
+    "spark_master": "local[2]",
+    # More than one, so that rows do get shuffled; no more, so that it takes no longer than it must.
+    "spark_config": {"spark.sql.shuffle.partitions": "2"},
+}
+"""What `open_engine` takes beside the name."""
 
 
 @contextmanager
@@ -24,6 +37,9 @@ def tables_on(engine: str) -> Iterator[MakeTable]:
     if engine == "duckdb":
         with DuckDBEngine(threads=2) as duckdb:
             yield lambda data: duckdb.from_arrow(_arrow(data))
+    elif engine == "spark":
+        with open_engine("spark", **LOCAL_SPARK) as spark:
+            yield lambda data: spark.from_arrow(_arrow(data))
     elif engine == "polars":
         yield lambda data: nw.from_native(pl.DataFrame(_arrow(data))).lazy()
     elif engine == "pandas":
@@ -36,7 +52,9 @@ def tables_on(engine: str) -> Iterator[MakeTable]:
 
 def held(table: Table) -> Table:
     """A checkpoint for tests: compute once and stay on the engine, where that is simple."""
-    return table if table.implementation.is_duckdb() else table.collect().lazy()
+    implementation = table.implementation
+    stays = implementation.is_duckdb() or implementation.is_spark_like()
+    return table if stays else table.collect().lazy()
 
 
 def rows_of(table: Table, *sort_by: str) -> list[dict[str, Any]]:

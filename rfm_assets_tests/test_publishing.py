@@ -18,15 +18,16 @@ from rfm_assets.publishing import Publication, Staged, publish, publish_frame
 from rfm_assets.schemas import CAMPAIGN_LIST, SUPPRESSION_LIST
 from rfm_assets.store import Store
 from rfm_assets.validation import CheckOutcome, described_checks
+from rfm_assets_tests.tables import LOCAL_SPARK, SPARK
 
 JAN_12 = date(2026, 1, 12)
 
 EXCLUDED = pa.table({"customer_id": ["z"], "stage": ["suppression"], "reason": ["bounced"]})
 
 
-@pytest.fixture(params=["duckdb", "polars"])
+@pytest.fixture(params=["duckdb", "polars", SPARK])
 def engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
-    with open_engine(request.param, threads=1) as opened:
+    with open_engine(request.param, threads=1, **LOCAL_SPARK) as opened:
         yield opened
 
 
