@@ -141,7 +141,7 @@ def segment(
     names = _usable_scheme(scheme, config)
     activity = checkpoint(customer_activity(transactions, as_of=as_of, config=config))
     split = split_by_eligibility(activity, transactions, as_of=as_of, config=config)
-    customers, excluded = checkpoint(split.customers), checkpoint(split.excluded)
+    customers, excluded = split.customers, checkpoint(split.excluded)
     points = _points(customers, config, cut_points)
     scored = score(customers, points, config=config)
     named = scored.with_columns(
