@@ -22,6 +22,7 @@ from rfm_assets.components.resources import (
 from rfm_assets.errors import (
     PartitionsNotSeparated,
     SnapshotMissing,
+    SnapshotUnreadable,
     UnsupportedAnnotation,
     UnsupportedFrame,
     UnsupportedPartitions,
@@ -194,6 +195,15 @@ def test_a_partition_without_a_snapshot_is_an_error_and_not_empty(root: str) -> 
     publish_frame(Store(root), table="weekly", as_of=ENDS[FIRST], frame=pl.DataFrame({"n": [1]}))
     with pytest.raises(SnapshotMissing, match="no snapshot for as_of 2026-01-19"):
         received(root, pd.DataFrame, partitions_def=WEEKS, partition_key=SECOND)
+
+
+def test_a_damaged_snapshot_is_an_error_and_not_other_rows(filled: str) -> None:
+    (stored,) = Store(filled).snapshot("weekly", ENDS[SECOND]).files()
+    content = bytearray(stored.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    stored.write_bytes(content)
+    with pytest.raises(SnapshotUnreadable, match="of weekly as of 2026-01-19 is damaged"):
+        received(filled, pd.DataFrame, partitions_def=WEEKS, partition_key=SECOND)
 
 
 def test_load_asset_value_reads_a_partition_or_the_latest(filled: str) -> None:

@@ -4,6 +4,7 @@ import json
 import os
 import random
 from datetime import date, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -229,12 +230,33 @@ def test_weeks_before_one_that_cannot_be_read_stay_recorded(shop: Shop) -> None:
     assert failed.metadata["weeks published before"].value == 2
 
 
+def damage_rows(shop: Shop, as_of: date) -> Path:
+    """The file of that week's segments, its rows overwritten; the footer still reads well."""
+    (stored,) = shop.store.snapshot("customer_segments", as_of).files()
+    content = bytearray(stored.read_bytes())
+    content[4:400] = b"\xff" * 396
+    stored.write_bytes(content)
+    return Path(stored)
+
+
+def test_a_damaged_week_is_named_and_heals_when_it_is_run_again(shop: Shop) -> None:
+    assert shop.run(FIRST, SECOND, THIRD).success
+    damaged = damage_rows(shop, date(2026, 3, 9))
+    result = run_of_three_weeks(shop)
+    assert (
+        f"{damaged} of customer_segments as of 2026-03-09 is damaged: it is not what was written. "
+        "Run the week that ends on 2026-03-09 again for customer_segments"
+    ) in failure(result)
+    assert recorded_rows(result) == {FIRST: 10, SECOND: 10}
+    assert shop.run(THIRD).success
+    assert run_of_three_weeks(shop).success
+
+
 def test_weeks_before_one_that_fails_by_no_error_of_our_own_stay_recorded(shop: Shop) -> None:
     assert shop.run(FIRST, SECOND, THIRD).success
-    (stored,) = shop.store.snapshot("customer_segments", date(2026, 3, 9)).files()
-    content = bytearray(stored.read_bytes())
-    content[4:400] = b"\xff" * 396  # the rows; the footer still reads well
-    stored.write_bytes(content)
+    manifest = damage_rows(shop, date(2026, 3, 9)).parents[1] / "manifest.json"
+    content = json.loads(manifest.read_text())
+    manifest.write_text(json.dumps({**content, "checksums": {}}))
     result = run_of_three_weeks(shop)
     assert not result.success
     assert "duckdb" in failure(result)
