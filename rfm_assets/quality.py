@@ -27,7 +27,7 @@ SEGMENT_RULES = (
 CUSTOMER_RULES = ("attributes_readable",)
 MOVEMENT_RULES = ("customers_reconcile",)
 SUMMARY_RULES = ("customers_reconcile",)
-SUPPRESSION_RULES = ("entries_readable", "entries_volume", "entries_known")
+SUPPRESSION_RULES = ("entries_readable", "entries_dated", "entries_volume", "entries_known")
 LIST_RULES = ("suppression_current", "no_suppressed_customer", "stages_reconcile")
 
 DESCRIPTIONS: Mapping[str, str] = {
@@ -47,6 +47,7 @@ DESCRIPTIONS: Mapping[str, str] = {
     "attributes_readable": "Blocks when values of a boolean attribute, such as consent, cannot be "
     "read; warns for other kinds.",
     "entries_readable": "Blocks. Every line of the suppression entries could be read.",
+    "entries_dated": "Warns when a `since` of the suppression entries cannot be read.",
     "entries_volume": "Blocks when far fewer entries are read than in the snapshot before.",
     "entries_known": "Warns when most entries match no customer.",
     "suppression_current": "Blocks. Every suppression list was computed recently.",
@@ -430,6 +431,25 @@ def entries_readable(*, broken_lines: int, rows_without_customer: int) -> CheckO
         expected="none",
         next_step="Correct the file of entries, or its mapping under `entries.columns`.",
         n_failed=at_fault,
+    )
+
+
+def entries_dated(*, unreadable: int) -> CheckOutcome:
+    """Whether every `since` that is there could be read; warns.
+
+    An entry without a day suppresses at every `as_of`, which errs on the safe side.
+    """
+    return CheckOutcome(
+        name="entries_dated",
+        passed=unreadable == 0,
+        blocking=False,
+        observed=f"{unreadable:,} unreadable days; these entries hold always"
+        if unreadable
+        else "no unreadable day",
+        expected="none",
+        next_step="Declare how the file writes them under `date_formats` of `entries.source`, or "
+        "correct the file.",
+        n_failed=unreadable,
     )
 
 

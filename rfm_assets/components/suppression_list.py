@@ -104,6 +104,11 @@ class SuppressionListComponent(SuppressionConfig, RfmComponent):
             )
         return self
 
+    @property
+    def _dates_entries(self) -> bool:
+        """Whether there are days from which entries hold."""
+        return self.entries is not None and self.entries.columns.since is not None
+
     def definitions(self, context: dg.ComponentLoadContext) -> dg.Definitions:
         upstream = dg.AssetKey.from_user_string(self.customer_segments_asset_key)
         if (scheme := scheme_at_load(context, upstream)) is not None:
@@ -127,7 +132,12 @@ class SuppressionListComponent(SuppressionConfig, RfmComponent):
                 ),
             },
         )
-        checks = check_specs(self.key, CONTRACT, quality.SUPPRESSION_RULES)
+        rules = [
+            rule
+            for rule in quality.SUPPRESSION_RULES
+            if rule != "entries_dated" or self._dates_entries
+        ]
+        checks = check_specs(self.key, CONTRACT, rules)
         root = context.project_root
 
         def work(
@@ -184,6 +194,11 @@ class SuppressionListComponent(SuppressionConfig, RfmComponent):
             quality.entries_readable(
                 broken_lines=entries.broken_lines,
                 rows_without_customer=entries.rows_without_customer,
+            ),
+            *(
+                [quality.entries_dated(unreadable=entries.unreadable["since"])]
+                if self._dates_entries
+                else []
             ),
             quality.entries_volume(
                 entries=entries.rows,

@@ -457,6 +457,27 @@ def test_a_file_of_entries_that_broke_off_publishes_no_list(shop: Shop) -> None:
     assert shop.store.dates("champions") == [AS_OF[FIRST]]
 
 
+def test_a_day_of_an_entry_that_cannot_be_read_is_told_and_suppresses(shop: Shop) -> None:
+    shop.project.write("suppression_list", ENTRIES + "    point_in_time: true\n")
+    stop = shop.project.root / "stop.csv"
+    stop.write_text("who,why,when\nb,objected,31.02.2026\nc,objected,2026-03-02\nd,test,\n")
+    result = shop.run(SECOND)
+    assert result.success, failure(result)
+    check = next(e for e in result.get_asset_check_evaluations() if e.check_name == "entries_dated")
+    assert not check.passed
+    assert check.severity is dg.AssetCheckSeverity.WARN
+    assert "observed 1 unreadable days; these entries hold always" in (check.description or "")
+    assert {row["customer_id"] for row in rows(shop, "suppression_list")} == {"b", "d"}
+
+
+def test_entries_without_days_have_no_check_of_them(shop: Shop) -> None:
+    shop.project.write("suppression_list", ENTRIES.replace(", since: when", ""))
+    (shop.project.root / "stop.csv").write_text("who,why,when\na,test,31.02.2026\n")
+    names = {e.check_name for e in shop.run(FIRST).get_asset_check_evaluations()}
+    assert "entries_readable" in names
+    assert "entries_dated" not in names
+
+
 def test_entries_that_match_nobody_are_told(shop: Shop) -> None:
     shop.project.write("suppression_list", ENTRIES + "  segments: [Lost]\n")
     stop = shop.project.root / "stop.csv"
