@@ -599,20 +599,6 @@ def test_drift_is_also_measured_against_a_declared_reference(shop: Shop) -> None
     assert "since 2026-02-23" in (seen["reference_drift"].description or "")
 
 
-def test_one_of_two_tables_of_a_component_can_be_asked_for(shop: Shop) -> None:
-    definitions = shop.project.load()
-    asked = [dg.AssetKey("transaction_data")]
-    result = (
-        definitions.resolve_implicit_global_asset_job_def()
-        .get_subset(asset_selection=set(asked))
-        .execute_in_process(raise_on_error=False)
-    )
-    assert result.success, failure(result)
-    keys = [e.asset_key for e in result.get_asset_materialization_events()]
-    assert keys == asked
-    assert len(rows(shop, "transaction_data_rejects")) == 1
-
-
 def test_an_upstream_that_nobody_makes_is_refused_at_load(shop: Shop) -> None:
     path = shop.project.defs / "customer_segments" / "defs.yaml"
     text = path.read_text().replace(
