@@ -40,7 +40,9 @@ CONTRACT = SUPPRESSION_LIST.narrowed("reason", pa.Check.isin(SUPPRESSION_REASONS
 class EntryColumns(ConfigModel):
     """Which column of the entries is what."""
 
-    customer_id: str = Field(min_length=1, description="Column with the customer.")
+    customer_id: str = Field(
+        min_length=1, description="Column with the customer.", examples=["customer"]
+    )
     reason: str | None = Field(
         default=None,
         min_length=1,

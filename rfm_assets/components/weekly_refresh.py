@@ -52,7 +52,7 @@ class WeeklyRefreshComponent(StrictComponent):
 
     example: ClassVar[dict[str, Any]] = {
         "start_date": "2025-01-06",
-        "time_zone": "Europe/Berlin",
+        "time_zone": "UTC",
     }
 
     start_date: date = Field(

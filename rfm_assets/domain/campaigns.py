@@ -39,7 +39,10 @@ LIST_COLUMNS: tuple[str, ...] = ("customer_id", "rank", "priority", "segment", "
 class ConsentRule(ConfigModel):
     """Which column says that a customer may be contacted."""
 
-    column: str = Field(description="Boolean column of the segments table that records consent.")
+    column: str = Field(
+        description="Boolean column of the segments table that records consent.",
+        examples=["marketing_consent"],
+    )
     unknown: Literal["exclude", "include"] = Field(
         default="exclude", description="What to do with customers whose consent is not recorded."
     )
