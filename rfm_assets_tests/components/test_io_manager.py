@@ -270,6 +270,7 @@ def test_a_value_that_is_no_frame_is_refused_by_name(root: str) -> None:
     message = str(failure.value)
     assert message.startswith("mine: builtins.dict is not a table.")
     assert "polars DataFrame" in message
+    assert "by the asset's `io_manager_key`" in message
     assert Store(root).tables() == []
 
 
@@ -313,7 +314,7 @@ def test_partitions_without_a_date_of_their_own_are_refused(
     def mine() -> Any:
         return pl.DataFrame({"n": [1]})
 
-    with pytest.raises(UnsupportedPartitions, match="no date of their own"):
+    with pytest.raises(UnsupportedPartitions, match="no date of their own.*io_manager_key"):
         materialise(mine, root, partition_key=key)
 
 
