@@ -314,7 +314,7 @@ def test_partitions_without_a_date_of_their_own_are_refused(
     def mine() -> Any:
         return pl.DataFrame({"n": [1]})
 
-    with pytest.raises(UnsupportedPartitions, match="no date of their own.*io_manager_key"):
+    with pytest.raises(UnsupportedPartitions, match=r"no date of their own.*io_manager_key"):
         materialise(mine, root, partition_key=key)
 
 
