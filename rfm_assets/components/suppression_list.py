@@ -17,14 +17,14 @@ from rfm_assets.components.execution import Published, Week, check_specs, publis
 from rfm_assets.components.inputs import Inputs
 from rfm_assets.components.rendering import markdown_table
 from rfm_assets.components.scheme_lookup import scheme_at_load, segment_names, stored_scheme
-from rfm_assets.domain.campaigns import (
+from rfm_assets.domain.config import ConfigModel
+from rfm_assets.domain.suppression import (
     SUPPRESSION_REASONS,
     SuppressionConfig,
     suppressed_by_reason,
     suppression_list,
     unknown_entries,
 )
-from rfm_assets.domain.config import ConfigModel
 from rfm_assets.errors import InvalidConfig
 from rfm_assets.publishing import publish
 from rfm_assets.schemas import SUPPRESSION_LIST
