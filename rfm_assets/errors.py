@@ -59,14 +59,17 @@ class SnapshotMissing(RfmError):
 
 
 class UnsupportedFrame(RfmError):
-    """A value stands where a table is needed."""
+    """A value stands where a table is needed; `where` names the asset that returned it."""
 
     def __init__(self, *, given: type, where: str = "") -> None:
         place = f"{where}: " if where else ""
+        other = (
+            " Or let another IO manager store it, by the asset's `io_manager_key`." if where else ""
+        )
         super().__init__(
             f"{place}{given.__module__}.{given.__qualname__} is not a table. Give a pandas or "
             "polars DataFrame, a polars LazyFrame, a pyarrow Table, a DuckDB relation or a "
-            "narwhals frame."
+            f"narwhals frame.{other}"
         )
         self.given = given
 
@@ -379,8 +382,8 @@ class UnsupportedPartitions(RfmError):
     def __init__(self, *, asset: str, partitions: str) -> None:
         super().__init__(
             f"{asset}: partitions of the kind {partitions} have no date of their own, and the "
-            "store keeps one snapshot per date. Partition it by days, weeks or longer, or use "
-            "another IO manager for it."
+            "store keeps one snapshot per date. Partition it by days, weeks or longer, or let "
+            "another IO manager store it, by the asset's `io_manager_key`."
         )
         self.asset, self.partitions = asset, partitions
 

@@ -34,8 +34,8 @@ class Manifest(BaseModel):
     """What a version says about itself.
 
     The writer gives kind, row counts and where the rows come from; the store fills in table,
-    date, version, time and files on promotion. Unknown keys are ignored, so that a later
-    release may add some.
+    date, version, time, files and their checksums on promotion. Unknown keys are ignored, so
+    that a later release may add some.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -55,6 +55,7 @@ class Manifest(BaseModel):
     inputs: dict[str, str] = {}
     checks: list[CheckOutcome] = []
     files: dict[PartName, list[FileName]] = {}
+    checksums: dict[PartName, dict[FileName, str]] = {}
     extra: dict[str, JsonValue] = {}
 
 

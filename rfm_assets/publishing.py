@@ -2,7 +2,7 @@
 
 Validation reads the staged files back, so that it judges what readers will get and not what was
 meant to be written. Which rules apply is the caller's decision; what a rule means is in
-`schemas.py` (columns) and `quality.py` (the rest). Nothing here knows of Dagster.
+`schemas.py` (columns) and `quality/` (the rest). Nothing here knows of Dagster.
 """
 
 from collections.abc import Callable, Mapping, Sequence

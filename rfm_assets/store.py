@@ -15,7 +15,8 @@ versions are old enough to go is decided in `sweeping.py`.
 import os
 import re
 import secrets
-from collections.abc import Sequence
+import zlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -53,6 +54,8 @@ ROWS = "rows"
 _WITHOUT_DATE = "as_of=all"
 _TABLE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_]*", re.ASCII)
 
+_BLOCK_BYTES = 1 << 20
+
 KEEP_SUPERSEDED = timedelta(hours=1)
 """How long a replaced version stays for those who are still reading it. The one directly before
 the current version stays until it is replaced itself."""
@@ -76,7 +79,7 @@ class Snapshot:
 
         Raises:
             PartMissing: The snapshot has no such part.
-            SnapshotUnreadable: A file that the manifest names is gone.
+            SnapshotUnreadable: A file that the manifest names is gone, or is not what was written.
         """
         if part not in self.manifest.files:
             raise PartMissing(table=self.table, part=part, available=list(self.manifest.files))
@@ -84,7 +87,24 @@ class Snapshot:
         for path in paths:
             if not path.exists():
                 raise SnapshotUnreadable(path=str(path), reason="is gone, but in the manifest")
+            self._require_unharmed(path, self.manifest.checksums.get(part, {}).get(path.name))
         return paths
+
+    def _require_unharmed(self, path: UPath, written: str | None) -> None:
+        """Half of the flipped bytes give wrong rows, and Parquet's readers say nothing."""
+        if written is None:
+            return
+        try:
+            reason = "" if _checksum(path) == written else "is damaged: it is not what was written"
+        except OSError as error:
+            reason = f"cannot be read: {error.strerror or error}"
+        if reason:
+            week = f"the week that ends on {self.as_of}" if self.as_of else "it"
+            raise SnapshotUnreadable(
+                path=str(path),
+                reason=f"of {self.table} as of {self.as_of or 'all'} {reason}",
+                fix=f"Run {week} again for {self.table}, or restore the file from a backup.",
+            )
 
 
 class Staging:
@@ -123,15 +143,15 @@ class Staging:
             SnapshotUnreadable: A part has no file.
         """
         self._require_open()
+        files = {part: self.files(part) for part in manifest.row_counts}
         complete = manifest.model_copy(
             update={
                 "table": self.table,
                 "as_of": self.as_of,
                 "version": self.version,
                 "created_at": _now(),
-                "files": {
-                    part: [path.name for path in self.files(part)] for part in manifest.row_counts
-                },
+                "files": {part: [path.name for path in paths] for part, paths in files.items()},
+                "checksums": self._store.checksums(files),
             }
         )
         snapshot = self._store.promote(self, complete)
@@ -274,6 +294,17 @@ class Store:
             self._move_pointer(folder, staging.folder, pointer)
         return Snapshot(staging.table, staging.as_of, staging.version, manifest, staging.folder)
 
+    def checksums(self, files: Mapping[str, Sequence[UPath]]) -> dict[str, dict[str, str]]:
+        """What to know staged files by, by part and name.
+
+        None in buckets: they watch over their objects themselves, and would send each one twice.
+        """
+        if not self._local:
+            return {}
+        return {
+            part: {path.name: _checksum(path) for path in paths} for part, paths in files.items()
+        }
+
     def settle(self, snapshot: Snapshot) -> None:
         """What follows a promotion, none of which may fail it; `Staging.promote` calls it."""
         folder = snapshot.folder.parent
@@ -372,6 +403,15 @@ def _date_of(folder_name: str) -> date | None:
         return date.fromisoformat(text)
     except ValueError:
         return None
+
+
+def _checksum(path: UPath) -> str:
+    """CRC-32 of a file, as eight hexadecimal digits."""
+    value = 0
+    with path.open("rb") as file:
+        while block := file.read(_BLOCK_BYTES):
+            value = zlib.crc32(block, value)
+    return f"{value:08x}"
 
 
 def _write(path: UPath, text: str) -> None:

@@ -2,7 +2,7 @@
 
 One aggregate query counts what breaks every rule; only a rule that is broken costs a second query,
 for a few examples. The outcome is worded for whoever has to act on it. Which constraint becomes
-which rule is in `constraints.py`; rules that are not about single columns are in `quality.py`.
+which rule is in `constraints.py`; rules that are not about single columns are in `quality/`.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

@@ -2,7 +2,7 @@
 
 from datetime import date, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import duckdb
 import narwhals as nw
@@ -18,10 +18,11 @@ from rfm_assets.errors import (
     InvalidConfig,
     PartMissing,
     SnapshotMissing,
+    SnapshotUnreadable,
     TableMissing,
     TypesDiffer,
 )
-from rfm_assets.loading import load_table
+from rfm_assets.loading import FrameKind, load_table
 from rfm_assets.publishing import publish_frame
 from rfm_assets.store import Store
 
@@ -101,6 +102,17 @@ def test_a_bucket_is_read_like_a_folder(tmp_path: Path) -> None:
     publish_frame(Store(root), table="weekly", as_of=JAN_5, frame=pl.DataFrame({"n": [1]}))
     for kind in ("pandas", "duckdb"):
         assert len(load_table("weekly", root=root, kind=kind)) == 1
+
+
+@pytest.mark.parametrize("kind", get_args(FrameKind))
+def test_a_damaged_page_is_told_and_never_read(root: Path, kind: Any) -> None:
+    (stored,) = Store(root).snapshot("weekly", JAN_5).files()
+    content = bytearray(stored.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    stored.write_bytes(content)
+    with pytest.raises(SnapshotUnreadable, match="of weekly as of 2026-01-05 is damaged"):
+        load_table("weekly", JAN_5, root=root, kind=kind)
+    assert len(load_table("weekly", JAN_12, root=root)) == 1
 
 
 def test_the_root_is_the_environments_else_data_store(

@@ -1,5 +1,6 @@
 """Snapshots are whole or absent, whatever happens to their writers."""
 
+import json
 import multiprocessing
 import os
 import re
@@ -362,6 +363,39 @@ def test_a_missing_data_file_is_an_error(store: Store) -> None:
     snapshot.files()[0].unlink()
     with pytest.raises(SnapshotUnreadable, match=r"rows-0.parquet is gone, but in the manifest"):
         store.snapshot("weekly", JAN_5).files()
+
+
+def test_every_damaged_byte_of_a_data_file_is_an_error(folder_store: Store) -> None:
+    (path,) = put(folder_store, 1).files()
+    written = path.read_bytes()
+    for position in range(len(written)):
+        damaged = bytearray(written)
+        damaged[position] ^= 0x10
+        path.write_bytes(damaged)
+        with pytest.raises(
+            SnapshotUnreadable,
+            match=r"rows-0.parquet of weekly as of 2026-01-05 is damaged: it is not what was "
+            r"written\. Run the week that ends on 2026-01-05 again for weekly, or restore",
+        ):
+            folder_store.snapshot("weekly", JAN_5).files()
+    put(folder_store, 2)
+    assert read(folder_store.snapshot("weekly", JAN_5)) == 2
+
+
+def test_a_damaged_table_without_dates_says_to_run_it_again(folder_store: Store) -> None:
+    (path,) = put(folder_store, 1, None).files()
+    path.write_bytes(path.read_bytes() + b"!")
+    with pytest.raises(SnapshotUnreadable, match=r"as of all is damaged: .* Run it again for"):
+        folder_store.snapshot("weekly", None).files()
+
+
+def test_a_snapshot_of_an_earlier_release_has_no_checksums_and_is_read(store: Store) -> None:
+    snapshot = put(store, 1)
+    path = snapshot.folder / "manifest.json"
+    content = json.loads(path.read_text())
+    del content["checksums"]
+    path.write_text(json.dumps(content))
+    assert read(store.snapshot("weekly", JAN_5)) == 1
 
 
 def test_a_manifest_of_a_later_release_of_the_same_format_is_read(store: Store) -> None:

@@ -16,7 +16,11 @@ from pydantic.config import JsonDict
 
 from rfm_assets.components.deployment import DeploymentComponent, default_resources
 from rfm_assets.components.strict_yaml import StrictComponent
-from rfm_assets.components.weekly_refresh import WeeklyRefreshComponent
+from rfm_assets.components.weekly_refresh import (
+    WeeklyRefreshComponent,
+    refresh_tag,
+    strictest_freshness,
+)
 from rfm_assets.components.yaml_templates import FromTemplate
 from rfm_assets.domain.config import ConfigModel
 from rfm_assets.errors import InvalidConfig, InvalidTableName, did_you_mean
@@ -142,7 +146,8 @@ class RfmComponent(StrictComponent):
     refresh: str | None = Field(
         default=None,
         description="Folder of the WeeklyRefreshComponent that gives the weeks; by default the only "
-        "one. Without any, the asset is not partitioned and a run asks for `as_of`",
+        "one, and for a table without weeks every one. Without any, the asset is not partitioned "
+        "and a run asks for `as_of`",
         examples=["weekly_refresh"],
     )
 
@@ -217,6 +222,18 @@ class RfmComponent(StrictComponent):
             raise self.invalid(message, "refresh")
         return next(iter(known.values()), None)
 
+    def _refreshes(
+        self, context: dg.ComponentLoadContext, *, partitioned: bool
+    ) -> Sequence[WeeklyRefreshComponent]:
+        """The weekly refreshes whose jobs compute the asset.
+
+        One that is not partitioned has no week of its own: without a name it belongs to all.
+        """
+        if not partitioned and self.refresh is None:
+            return context.component_tree.get_all_components(WeeklyRefreshComponent)
+        weekly = self.weekly(context)
+        return [weekly] if weekly else []
+
     def asset_spec(
         self,
         context: dg.ComponentLoadContext,
@@ -235,9 +252,8 @@ class RfmComponent(StrictComponent):
         `key` names a sibling of the main asset, which keeps its own description. An asset that is
         not `partitioned` still belongs to the weekly refresh's job.
         """
-        options, weekly = self.asset, self.weekly(context)
+        options, refreshes = self.asset, self._refreshes(context, partitioned=partitioned)
         main = key is None
-        freshness = options.freshness_policy or (weekly.freshness_policy if weekly else None)
         return dg.AssetSpec(
             key=self.key if key is None else key,
             deps=[*deps, *(dg.AssetKey.from_user_string(dep) for dep in options.deps)],
@@ -245,12 +261,12 @@ class RfmComponent(StrictComponent):
             group_name=options.group_name or self.group_name or group_name,
             metadata={**(metadata or {}), **options.metadata},
             owners=options.owners,
-            tags={**(tags or {}), **(weekly.tag if weekly else {}), **options.tags},
+            tags={**(tags or {}), **refresh_tag(refreshes), **options.tags},
             kinds=set(kinds if options.kinds is None else options.kinds),
             code_version=options.code_version,
             automation_condition=options.automation_condition if main else None,
-            freshness_policy=freshness,
-            partitions_def=weekly.partitions_def if weekly and partitioned else None,
+            freshness_policy=options.freshness_policy or strictest_freshness(refreshes),
+            partitions_def=refreshes[0].partitions_def if refreshes and partitioned else None,
         )
 
     def op_settings(
@@ -260,10 +276,10 @@ class RfmComponent(StrictComponent):
 
         The backfill policy, and without partitions the run configuration that asks for `as_of`.
         """
-        weekly = self.weekly(context)
         if not partitioned:
             # Without one, Dagster refuses a range of weeks for a job that has this asset.
             return {"backfill_policy": dg.BackfillPolicy.single_run()}
+        weekly = self.weekly(context)
         if weekly is not None:
             return {"backfill_policy": weekly.backfill_policy}
         as_of = dg.Field(str, description="Date the table describes, such as 2025-01-06")

@@ -15,13 +15,9 @@ from rfm_assets.components.execution import Published, Week, check_specs, publis
 from rfm_assets.components.inputs import Inputs
 from rfm_assets.components.rendering import markdown_table, waterfall_table
 from rfm_assets.components.scheme_lookup import scheme_at_load, segment_names, stored_scheme
-from rfm_assets.domain.campaigns import (
-    CampaignConfig,
-    CampaignResult,
-    campaign_list,
-    suppressed_members,
-)
+from rfm_assets.domain.campaigns import CampaignConfig, CampaignResult, campaign_list
 from rfm_assets.domain.frames import Table
+from rfm_assets.domain.suppression import suppressed_members
 from rfm_assets.engines.base import collect_rows
 from rfm_assets.errors import InvalidConfig
 from rfm_assets.publishing import Staged, publish

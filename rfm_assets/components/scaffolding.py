@@ -5,6 +5,7 @@ on the fields.
 """
 
 import inspect
+import json
 import re
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -24,7 +25,7 @@ from rfm_assets.components.yaml_schema import (
 if TYPE_CHECKING:
     from rfm_assets.components.strict_yaml import StrictComponent
 
-_WIDTH = 96
+_WIDTH = 100
 _PYTHON_TYPES: Mapping[str, Any] = {
     "integer": int,
     "number": float,
@@ -97,16 +98,17 @@ def commented_yaml(
     component: type["StrictComponent"], type_name: str, attributes: Mapping[str, Any]
 ) -> str:
     """A component file: `attributes` as they are, every other field in a comment."""
-    lines = [*_comment(_summary(component)), f"type: {type_name}", "attributes:"]
+    lines = [*_comment(_summary(component), _WIDTH), f"type: {type_name}", "attributes:"]
     properties: Mapping[str, Schema] = field_schema(component)["properties"]
     first = [name for name in properties if name in attributes]
     for name in [*first, *(name for name in properties if name not in attributes)]:
         node = properties[name]
-        lines += [f"  {line}" for line in _comment(_about(node))]
+        lines += [f"  {line}" for line in _comment(_about(node), _WIDTH - 2)]
+        lines += [f"  {line}" for line in _example_lines(node)]
         if name in attributes:
             lines += [f"  {line}" for line in _value_lines(name, attributes[name])]
         else:
-            lines += [f"  # {line}" for line in _field_lines(name, node)]
+            lines += [f"  # {line}" for line in _field_lines(name, node, _WIDTH - 4)]
     return "\n".join(lines) + "\n"
 
 
@@ -124,30 +126,45 @@ def _summary(component: type) -> str:
 
 
 def _about(node: Schema) -> str:
+    """What a field is for and what it may be; of several kinds of mapping only their names."""
+    kinds = choices_of([kind["properties"].get("type", {}) for kind in _mappings(node)])
     words = in_words(node) if not _properties(node) else ""
+    if kinds:
+        words = f"a mapping of type {', '.join(map(repr, kinds))}"
     description = str(node.get("description", "")).rstrip(".")
-    return ". ".join(part[:1].upper() + part[1:] for part in (description, words) if part) + "."
+    text = ". ".join(part[:1].upper() + part[1:] for part in (description, words) if part)
+    return text if text.endswith("…") else f"{text}."
 
 
-def _comment(text: str) -> Iterator[str]:
+def _comment(text: str, width: int) -> Iterator[str]:
     line = "#"
     for word in text.split():
-        if len(line) + len(word) >= _WIDTH:
+        if line != "#" and len(line) + 1 + len(word) > width:
             yield line
             line = "#"
         line += f" {word}"
     yield line
 
 
-def _field_lines(name: str, node: Schema) -> Iterator[str]:
+def _example_lines(node: Schema) -> Iterator[str]:
+    """A value that the default and the words do not show, ready to be copied."""
+    examples = [] if _properties(node) else node.get("examples", [])
+    for example in examples[:1]:
+        if example != node.get("default") and str(example) not in _about(node):
+            # As JSON, which is YAML: its quotes do not clash with those within a template.
+            yield f"# For example {json.dumps(example, ensure_ascii=False)}"
+
+
+def _field_lines(name: str, node: Schema, width: int) -> Iterator[str]:
     properties = _properties(node)
     if not properties:
         yield from _value_lines(name, sample(node))
         return
     yield f"{name}:"
     for child_name, child in properties.items():
-        yield from (f"  {line}" for line in _comment(_about(child)))
-        yield from (f"  {line}" for line in _field_lines(child_name, child))
+        yield from (f"  {line}" for line in _comment(_about(child), width - 2))
+        yield from (f"  {line}" for line in _example_lines(child))
+        yield from (f"  {line}" for line in _field_lines(child_name, child, width - 2))
 
 
 def _properties(node: Schema) -> Mapping[str, Schema]:
@@ -155,15 +172,22 @@ def _properties(node: Schema) -> Mapping[str, Schema]:
     return alternatives[0].get("properties", {}) if len(alternatives) == 1 else {}
 
 
+def _mappings(node: Schema) -> list[Schema]:
+    """The alternatives, if there are several and all of them are mappings with known keys."""
+    alternatives = list(variants(node))
+    known = len(alternatives) > 1 and all(one.get("properties") for one in alternatives)
+    return alternatives if known else []
+
+
 def sample(node: Schema) -> Any:
-    """A value for a field: its default, else an example, else the plainest one of its type."""
-    if node.get("default") not in (None, [], {}):
+    """A value for a field: its default, which changes nothing, or one that stands for it."""
+    if "default" in node:
         return node["default"]
     if node.get("examples"):
         return node["examples"][0]
     alternatives = list(variants(node))
-    if not alternatives or "default" in node:
-        return node.get("default")
+    if not alternatives:
+        return None
     first = alternatives[0]
     if first is not node:
         return sample(first)

@@ -17,14 +17,14 @@ from rfm_assets.components.execution import Published, Week, check_specs, publis
 from rfm_assets.components.inputs import Inputs
 from rfm_assets.components.rendering import markdown_table
 from rfm_assets.components.scheme_lookup import scheme_at_load, segment_names, stored_scheme
-from rfm_assets.domain.campaigns import (
+from rfm_assets.domain.config import ConfigModel
+from rfm_assets.domain.suppression import (
     SUPPRESSION_REASONS,
     SuppressionConfig,
     suppressed_by_reason,
     suppression_list,
     unknown_entries,
 )
-from rfm_assets.domain.config import ConfigModel
 from rfm_assets.errors import InvalidConfig
 from rfm_assets.publishing import publish
 from rfm_assets.schemas import SUPPRESSION_LIST
@@ -40,7 +40,9 @@ CONTRACT = SUPPRESSION_LIST.narrowed("reason", pa.Check.isin(SUPPRESSION_REASONS
 class EntryColumns(ConfigModel):
     """Which column of the entries is what."""
 
-    customer_id: str = Field(min_length=1, description="Column with the customer.")
+    customer_id: str = Field(
+        min_length=1, description="Column with the customer.", examples=["customer"]
+    )
     reason: str | None = Field(
         default=None,
         min_length=1,
@@ -104,6 +106,11 @@ class SuppressionListComponent(SuppressionConfig, RfmComponent):
             )
         return self
 
+    @property
+    def _dates_entries(self) -> bool:
+        """Whether there are days from which entries hold."""
+        return self.entries is not None and self.entries.columns.since is not None
+
     def definitions(self, context: dg.ComponentLoadContext) -> dg.Definitions:
         upstream = dg.AssetKey.from_user_string(self.customer_segments_asset_key)
         if (scheme := scheme_at_load(context, upstream)) is not None:
@@ -127,7 +134,12 @@ class SuppressionListComponent(SuppressionConfig, RfmComponent):
                 ),
             },
         )
-        checks = check_specs(self.key, CONTRACT, quality.SUPPRESSION_RULES)
+        rules = [
+            rule
+            for rule in quality.SUPPRESSION_RULES
+            if rule != "entries_dated" or self._dates_entries
+        ]
+        checks = check_specs(self.key, CONTRACT, rules)
         root = context.project_root
 
         def work(
@@ -184,6 +196,11 @@ class SuppressionListComponent(SuppressionConfig, RfmComponent):
             quality.entries_readable(
                 broken_lines=entries.broken_lines,
                 rows_without_customer=entries.rows_without_customer,
+            ),
+            *(
+                [quality.entries_dated(unreadable=entries.unreadable["since"])]
+                if self._dates_entries
+                else []
             ),
             quality.entries_volume(
                 entries=entries.rows,

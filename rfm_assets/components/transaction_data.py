@@ -19,7 +19,7 @@ from rfm_assets.domain.distribution import newest_day
 from rfm_assets.domain.rfm import day_number
 from rfm_assets.domain.row_policy import TransactionPolicy
 from rfm_assets.domain.transactions import PolicyCounts, PolicyResult, apply_policy
-from rfm_assets.errors import InvalidConfig, SnapshotMissing, ValidationFailed
+from rfm_assets.errors import InvalidConfig, SnapshotMissing
 from rfm_assets.publishing import Publication, Staged, publish
 from rfm_assets.schemas import TRANSACTION_DATA, TRANSACTION_DATA_REJECTS
 from rfm_assets.sources.config import ColumnMapping, Source, TimeZoneName
@@ -185,15 +185,17 @@ class TransactionDataComponent(RfmComponent):
                 now=now,
                 run_id=context.run.run_id,
             )
-        except ValidationFailed:
-            context.log_event(
-                dg.AssetMaterialization(rejects_key, metadata=dict(set_aside.metadata))
-            )
+        except BaseException:  # Whatever stops the rest, these are published.
+            context.log_event(_materialised(rejects_key, set_aside))
             raise
-        return {
+        published = {
             rejects_key: set_aside,
             self.key: Published(kept, {"rows": _fates(result.counts)}),
         }
+        for key in published.keys() - context.selected_asset_keys:
+            # A run that asks for one of both tables replaces the other one, too.
+            context.log_event(_materialised(key, published[key]))
+        return published
 
     def _publish_kept(
         self,
@@ -255,6 +257,20 @@ class TransactionDataComponent(RfmComponent):
             ]
         except SnapshotMissing:
             return None
+
+
+def _materialised(key: dg.AssetKey, one: Published) -> dg.AssetMaterialization:
+    """For `log_event`, which writes it to Dagster's log at once, so that it outlives the step."""
+    manifest = one.publication.snapshot.manifest
+    return dg.AssetMaterialization(
+        key,
+        metadata={
+            "dagster/row_count": manifest.row_counts["rows"],
+            **one.metadata,
+            "snapshot version": manifest.version,
+            "configuration": manifest.config_hash,
+        },
+    )
 
 
 def _reasons(by_reason: Mapping[str, int]) -> dg.MarkdownMetadataValue:

@@ -3,6 +3,7 @@
 What is computed does not belong here: the other components ask this one for their partitions.
 """
 
+from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeAlias, get_args
 from zoneinfo import ZoneInfo, available_timezones
@@ -15,6 +16,9 @@ from rfm_assets.errors import InvalidConfig, did_you_mean
 
 REFRESH_TAG = "rfm_assets/refresh"
 """Asset tag that says which weekly refresh an asset belongs to; its job selects by it."""
+
+EVERY_REFRESH = "every-one"
+"""Value of that tag where there are several; the hyphen keeps it from being a job's name."""
 
 Day: TypeAlias = Literal[
     "monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"
@@ -52,7 +56,7 @@ class WeeklyRefreshComponent(StrictComponent):
 
     example: ClassVar[dict[str, Any]] = {
         "start_date": "2025-01-06",
-        "time_zone": "Europe/Berlin",
+        "time_zone": "UTC",
     }
 
     start_date: date = Field(
@@ -148,19 +152,6 @@ class WeeklyRefreshComponent(StrictComponent):
             return dg.BackfillPolicy.single_run()
         return dg.BackfillPolicy.multi_run(self.weeks_per_backfill_run)
 
-    @property
-    def freshness_policy(self) -> dg.FreshnessPolicy | None:
-        if self.late_after_hours is None:
-            return None
-        return dg.FreshnessPolicy.time_window(
-            fail_window=timedelta(days=7, hours=self.late_after_hours)
-        )
-
-    @property
-    def tag(self) -> dict[str, str]:
-        """The asset tag by which this refresh's job finds its assets."""
-        return {REFRESH_TAG: self.job_name}
-
     def as_of(self, partition_key: str) -> date:
         """The day after a week's last, in the business time zone."""
         end = self.partitions_def.time_window_for_partition_key(partition_key).end
@@ -172,9 +163,10 @@ class WeeklyRefreshComponent(StrictComponent):
         return self.end_date is not None and day >= self.end_date + timedelta(days=7)
 
     def definitions(self, context: dg.ComponentLoadContext) -> dg.Definitions:
-        del context
+        self._require_a_name_of_its_own(context)
         if self.selection is None:
             selection = dg.AssetSelection.tag(REFRESH_TAG, self.job_name)
+            selection |= dg.AssetSelection.tag(REFRESH_TAG, EVERY_REFRESH)
         else:
             selection = dg.AssetSelection.from_string(self.selection)
         job = dg.define_asset_job(
@@ -183,6 +175,15 @@ class WeeklyRefreshComponent(StrictComponent):
             description="Computes every table for one week, or for the weeks of a backfill.",
         )
         return dg.Definitions(jobs=[job], schedules=[self._schedule(job)])
+
+    def _require_a_name_of_its_own(self, context: dg.ComponentLoadContext) -> None:
+        for other in context.component_tree.get_all_components(WeeklyRefreshComponent):
+            if other is not self and other.job_name == self.job_name:
+                message = (
+                    f"{self.job_name!r} is also the job of the weekly refresh {other.folder!r}. "
+                    "Give each a name of its own."
+                )
+                raise self.invalid(message, "job_name")
 
     def _schedule(self, job: Any) -> dg.ScheduleDefinition:
         weeks = self.partitions_def
@@ -213,3 +214,18 @@ class WeeklyRefreshComponent(StrictComponent):
             default_status=dg.DefaultScheduleStatus[self.schedule_status.upper()],
             description="Asks for the last week that has ended.",
         )
+
+
+def refresh_tag(refreshes: Sequence[WeeklyRefreshComponent]) -> dict[str, str]:
+    """The asset tag by which the jobs of these refreshes find an asset."""
+    if not refreshes:
+        return {}
+    return {REFRESH_TAG: refreshes[0].job_name if len(refreshes) == 1 else EVERY_REFRESH}
+
+
+def strictest_freshness(refreshes: Sequence[WeeklyRefreshComponent]) -> dg.FreshnessPolicy | None:
+    """When an asset of these refreshes counts as stale: by the strictest of them."""
+    hours = [one.late_after_hours for one in refreshes if one.late_after_hours is not None]
+    if not hours:
+        return None
+    return dg.FreshnessPolicy.time_window(fail_window=timedelta(days=7, hours=min(hours)))

@@ -104,7 +104,8 @@ class CsvSource(SourceFormat):
 
     type: Literal["csv"]
     path: str | list[str] = Field(
-        description="File, list of files, or glob such as `orders/*.csv.gz`."
+        description="File, list of files, or glob such as `orders/*.csv.gz`.",
+        examples=["data/customers.csv"],
     )
     delimiter: str = Field(
         default=",", min_length=1, max_length=1, description="Character between two values."

@@ -290,6 +290,60 @@ def test_a_named_weekly_refresh_runs_its_own_assets(project):
     }
 
 
+def keys_of(job: dg.JobDefinition) -> set[str]:
+    return {key.to_user_string() for key in job.asset_layer.selected_asset_keys}
+
+
+def test_a_table_without_weeks_is_computed_by_every_weekly_refresh_or_the_one_it_names(project):
+    two_refreshes(project)
+    project.write("shared", "type: toys.SourceComponent\nattributes: {asset_name: shared}")
+    project.write(
+        "own", "type: toys.SourceComponent\nattributes: {asset_name: own, refresh: second}"
+    )
+    table(project, "asset_name: people", "refresh: monthly/first", "upstream_asset_key: shared")
+    table(
+        project,
+        "asset_name: firms",
+        "refresh: second",
+        "upstream_asset_key: shared",
+        folder="firms",
+    )
+
+    assert project.problems() == []
+    definitions = project.load()
+
+    first, second = definitions.resolve_job_def("first"), definitions.resolve_job_def("second")
+    assert keys_of(first) == {"shared", "people", "people_rejects"}
+    assert keys_of(second) == {"shared", "own", "firms", "firms_rejects"}
+    assert first.execute_in_process(partition_key="2025-01-06").success
+    assert second.execute_in_process(partition_key="2025-01-13").success
+    assert specs(project)["shared"].freshness_policy == dg.FreshnessPolicy.time_window(
+        timedelta(days=7, hours=12)
+    )
+
+
+def test_two_weekly_refreshes_cannot_have_one_job(project):
+    project.weekly()
+    project.write(
+        "second",
+        """
+        type: rfm_assets.components.WeeklyRefreshComponent
+        attributes:
+          start_date: 2025-01-06
+        """,
+    )
+
+    problems = project.problems()
+
+    message = (
+        "'weekly_refresh' is also the job of the weekly refresh {!r}. Give each a name of its own."
+    )
+    assert {(problem.key, problem.message) for problem in problems} == {
+        ("job_name", message.format("weekly")),
+        ("job_name", message.format("second")),
+    }
+
+
 def test_a_weekly_refresh_that_does_not_exist_is_named_with_the_nearest(project):
     project.weekly()
     table(project, "asset_name: people", "refresh: weeky")

@@ -76,7 +76,7 @@ def test_components_without_a_deployment_use_the_default_one(project):
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("engine: duckdbb", "Did you mean 'duckdb'? Allowed: 'duckdb', 'polars'."),
+        ("engine: duckdbb", "Did you mean 'duckdb'? Allowed: 'duckdb', 'polars', 'spark'."),
         ("memory_limit: 1000", "Allowed: text such as '1GB'. In quotes it is text."),
         ("memory_limit: much", "Allowed: text such as '1GB'."),
         ("threads: 0", "Allowed: a whole number, at least 1."),

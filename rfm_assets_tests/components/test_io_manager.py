@@ -22,6 +22,7 @@ from rfm_assets.components.resources import (
 from rfm_assets.errors import (
     PartitionsNotSeparated,
     SnapshotMissing,
+    SnapshotUnreadable,
     UnsupportedAnnotation,
     UnsupportedFrame,
     UnsupportedPartitions,
@@ -196,6 +197,15 @@ def test_a_partition_without_a_snapshot_is_an_error_and_not_empty(root: str) -> 
         received(root, pd.DataFrame, partitions_def=WEEKS, partition_key=SECOND)
 
 
+def test_a_damaged_snapshot_is_an_error_and_not_other_rows(filled: str) -> None:
+    (stored,) = Store(filled).snapshot("weekly", ENDS[SECOND]).files()
+    content = bytearray(stored.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    stored.write_bytes(content)
+    with pytest.raises(SnapshotUnreadable, match="of weekly as of 2026-01-19 is damaged"):
+        received(filled, pd.DataFrame, partitions_def=WEEKS, partition_key=SECOND)
+
+
 def test_load_asset_value_reads_a_partition_or_the_latest(filled: str) -> None:
     definitions = dg.Definitions(assets=[weekly, plain], resources=resources(filled))
     loader = definitions.get_asset_value_loader(dg.DagsterInstance.ephemeral())
@@ -260,6 +270,7 @@ def test_a_value_that_is_no_frame_is_refused_by_name(root: str) -> None:
     message = str(failure.value)
     assert message.startswith("mine: builtins.dict is not a table.")
     assert "polars DataFrame" in message
+    assert "by the asset's `io_manager_key`" in message
     assert Store(root).tables() == []
 
 
@@ -303,7 +314,7 @@ def test_partitions_without_a_date_of_their_own_are_refused(
     def mine() -> Any:
         return pl.DataFrame({"n": [1]})
 
-    with pytest.raises(UnsupportedPartitions, match="no date of their own"):
+    with pytest.raises(UnsupportedPartitions, match=r"no date of their own.*io_manager_key"):
         materialise(mine, root, partition_key=key)
 
 

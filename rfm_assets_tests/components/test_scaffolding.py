@@ -41,9 +41,10 @@ def uncommented(text: str) -> str:
     """The file with every key in use, as if a user had removed each `# ` before a key."""
     lines: list[str] = []
     for line in text.splitlines():
-        body = line.removeprefix("  # ") if line.startswith("  # ") else None
-        is_key = body is not None and body.lstrip(" ").split(":")[0].strip("- ").isidentifier()
-        lines.append(f"  {body}" if is_key and ":" in body else line)
+        body = line.removeprefix("  # ") if line.startswith("  # ") else ""
+        key, colon, _ = body.lstrip(" ").partition(":")
+        used = (colon and key.isidentifier()) or key.startswith("- ")
+        lines.append(f"  {body}" if used else line)
     return "\n".join(lines)
 
 
@@ -81,6 +82,53 @@ def test_a_key_that_is_taken_out_of_its_comment_is_yaml(project, name):
     values = yaml.safe_load(uncommented(text))["attributes"]
 
     assert set(values) == set(field_schema(_type(name))["properties"])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_is_scaffolded_fits_the_line(project, name):
+    lines = scaffold(project, name, "made").read_text(encoding="utf-8").splitlines()
+
+    assert max(map(len, lines)) <= 100
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_key_that_is_taken_out_of_its_comment_changes_nothing(project, name):
+    path = scaffold(project, name, "made")
+    values = yaml.safe_load(uncommented(path.read_text(encoding="utf-8")))["attributes"]
+    component = _type(name)
+    asked = component.from_attributes_dict(attributes=dict(component.example))
+
+    # A block whose default is to be left out as a whole has no neutral keys.
+    neutral = {
+        key: value
+        for key, value in values.items()
+        if key not in component.example
+        and not (isinstance(value, dict) and getattr(asked, key) is None)
+    }
+    taken = component.from_attributes_dict(attributes={**component.example, **neutral})
+
+    assert {"asset", "refresh"} <= neutral.keys() or not hasattr(component, "asset_spec")
+    assert taken.model_dump() == asked.model_dump()
+
+
+def test_many_kinds_of_source_are_told_by_their_types(project):
+    text = scaffold(project, "TransactionDataComponent", "made").read_text(encoding="utf-8")
+
+    assert (
+        "# Where the rows come from. A mapping of type 'csv', 'excel', 'parquet', 'duckdb', "
+        "'generator'.\n" in text
+    )
+
+
+def test_examples_stand_in_the_comments_as_they_are_to_be_written(project):
+    text = scaffold(project, "SuppressionListComponent", "made").read_text(encoding="utf-8")
+    shown = [
+        line.partition("# For example ")[2] for line in text.splitlines() if "# For example" in line
+    ]
+
+    template = "{{ dg.FreshnessPolicy.cron('0 9 * * 1', datetime.timedelta(days=1)) }}"
+    assert f'"{template}"' in shown
+    assert template in [yaml.safe_load(example) for example in shown]
 
 
 def test_the_folder_names_the_asset(project):

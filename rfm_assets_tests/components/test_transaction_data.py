@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import dagster as dg
 import narwhals as nw
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -100,3 +101,49 @@ def test_a_file_that_turns_out_damaged_while_it_is_used_is_named(shop):
     content[start + 1_000 : start + 3_000] = b"Z" * 2_000
     path.write_bytes(content)
     assert "orders.parquet: reading fails" in failure(shop.run(FIRST))
+
+
+def recorded(instance, table):
+    """What Dagster knows of the last version of a table, also after the step has failed."""
+    event = instance.get_latest_materialization_event(dg.AssetKey(table))
+    metadata = event.asset_materialization.metadata
+    return metadata["dagster/row_count"].value, metadata["snapshot version"].value
+
+
+def stored(shop, table):
+    snapshot = shop.store.snapshot(table, None)
+    return snapshot.manifest.row_counts["rows"], snapshot.version
+
+
+def one_without_customer(shop):
+    orders = {"customer": ["c1", None], "day": ["2025-01-01"] * 2, "amount": [1.0] * 2}
+    pq.write_table(pa.table(orders), shop.project.root / "orders.parquet")
+
+
+@pytest.mark.parametrize("stopped_by", ["a check", "the disk"])
+def test_what_was_set_aside_is_recorded_whatever_stops_the_rest(shop, stopped_by):
+    one_without_customer(shop)
+    declare(shop, rate="0.1, block_reject_rate: 0.2" if stopped_by == "a check" else 0.5)
+    if stopped_by == "the disk":
+        shop.root.mkdir(parents=True)
+        (shop.root / "transaction_data").write_text("no folder")
+    instance = dg.DagsterInstance.ephemeral()
+    message = failure(shop.run(FIRST, instance=instance))
+    assert ("reject_rate" if stopped_by == "a check" else "Not a directory") in message
+    assert recorded(instance, "transaction_data_rejects") == stored(
+        shop, "transaction_data_rejects"
+    )
+    assert instance.get_latest_materialization_event(dg.AssetKey("transaction_data")) is None
+
+
+@pytest.mark.parametrize("asked", ["transaction_data", "transaction_data_rejects"])
+def test_both_tables_are_recorded_once_whichever_is_asked_for(shop, asked):
+    one_without_customer(shop)
+    declare(shop, rate=0.5)
+    job = shop.project.load().resolve_implicit_global_asset_job_def()
+    instance = dg.DagsterInstance.ephemeral()
+    result = job.execute_in_process(asset_selection=[dg.AssetKey(asked)], instance=instance)
+    told = [e.asset_key.to_user_string() for e in result.get_asset_materialization_events()]
+    assert sorted(told) == ["transaction_data", "transaction_data_rejects"]
+    for table in told:
+        assert recorded(instance, table) == stored(shop, table)

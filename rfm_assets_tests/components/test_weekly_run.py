@@ -4,6 +4,7 @@ import json
 import os
 import random
 from datetime import date, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -229,12 +230,33 @@ def test_weeks_before_one_that_cannot_be_read_stay_recorded(shop: Shop) -> None:
     assert failed.metadata["weeks published before"].value == 2
 
 
+def damage_rows(shop: Shop, as_of: date) -> Path:
+    """The file of that week's segments, its rows overwritten; the footer still reads well."""
+    (stored,) = shop.store.snapshot("customer_segments", as_of).files()
+    content = bytearray(stored.read_bytes())
+    content[4:400] = b"\xff" * 396
+    stored.write_bytes(content)
+    return Path(stored)
+
+
+def test_a_damaged_week_is_named_and_heals_when_it_is_run_again(shop: Shop) -> None:
+    assert shop.run(FIRST, SECOND, THIRD).success
+    damaged = damage_rows(shop, date(2026, 3, 9))
+    result = run_of_three_weeks(shop)
+    assert (
+        f"{damaged} of customer_segments as of 2026-03-09 is damaged: it is not what was written. "
+        "Run the week that ends on 2026-03-09 again for customer_segments"
+    ) in failure(result)
+    assert recorded_rows(result) == {FIRST: 10, SECOND: 10}
+    assert shop.run(THIRD).success
+    assert run_of_three_weeks(shop).success
+
+
 def test_weeks_before_one_that_fails_by_no_error_of_our_own_stay_recorded(shop: Shop) -> None:
     assert shop.run(FIRST, SECOND, THIRD).success
-    (stored,) = shop.store.snapshot("customer_segments", date(2026, 3, 9)).files()
-    content = bytearray(stored.read_bytes())
-    content[4:400] = b"\xff" * 396  # the rows; the footer still reads well
-    stored.write_bytes(content)
+    manifest = damage_rows(shop, date(2026, 3, 9)).parents[1] / "manifest.json"
+    content = json.loads(manifest.read_text())
+    manifest.write_text(json.dumps({**content, "checksums": {}}))
     result = run_of_three_weeks(shop)
     assert not result.success
     assert "duckdb" in failure(result)
@@ -435,6 +457,27 @@ def test_a_file_of_entries_that_broke_off_publishes_no_list(shop: Shop) -> None:
     assert shop.store.dates("champions") == [AS_OF[FIRST]]
 
 
+def test_a_day_of_an_entry_that_cannot_be_read_is_told_and_suppresses(shop: Shop) -> None:
+    shop.project.write("suppression_list", ENTRIES + "    point_in_time: true\n")
+    stop = shop.project.root / "stop.csv"
+    stop.write_text("who,why,when\nb,objected,31.02.2026\nc,objected,2026-03-02\nd,test,\n")
+    result = shop.run(SECOND)
+    assert result.success, failure(result)
+    check = next(e for e in result.get_asset_check_evaluations() if e.check_name == "entries_dated")
+    assert not check.passed
+    assert check.severity is dg.AssetCheckSeverity.WARN
+    assert "observed 1 unreadable days; these entries hold always" in (check.description or "")
+    assert {row["customer_id"] for row in rows(shop, "suppression_list")} == {"b", "d"}
+
+
+def test_entries_without_days_have_no_check_of_them(shop: Shop) -> None:
+    shop.project.write("suppression_list", ENTRIES.replace(", since: when", ""))
+    (shop.project.root / "stop.csv").write_text("who,why,when\na,test,31.02.2026\n")
+    names = {e.check_name for e in shop.run(FIRST).get_asset_check_evaluations()}
+    assert "entries_readable" in names
+    assert "entries_dated" not in names
+
+
 def test_entries_that_match_nobody_are_told(shop: Shop) -> None:
     shop.project.write("suppression_list", ENTRIES + "  segments: [Lost]\n")
     stop = shop.project.root / "stop.csv"
@@ -554,20 +597,6 @@ def test_drift_is_also_measured_against_a_declared_reference(shop: Shop) -> None
     assert result.success, failure(result)
     seen = {e.check_name: e for e in result.get_asset_check_evaluations()}
     assert "since 2026-02-23" in (seen["reference_drift"].description or "")
-
-
-def test_one_of_two_tables_of_a_component_can_be_asked_for(shop: Shop) -> None:
-    definitions = shop.project.load()
-    asked = [dg.AssetKey("transaction_data")]
-    result = (
-        definitions.resolve_implicit_global_asset_job_def()
-        .get_subset(asset_selection=set(asked))
-        .execute_in_process(raise_on_error=False)
-    )
-    assert result.success, failure(result)
-    keys = [e.asset_key for e in result.get_asset_materialization_events()]
-    assert keys == asked
-    assert len(rows(shop, "transaction_data_rejects")) == 1
 
 
 def test_an_upstream_that_nobody_makes_is_refused_at_load(shop: Shop) -> None:

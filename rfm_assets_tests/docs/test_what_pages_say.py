@@ -8,9 +8,9 @@ import pytest
 
 import rfm_assets.components
 from rfm_assets import load_scheme, quality, schemas
-from rfm_assets.domain.campaigns import SUPPRESSION_REASONS
 from rfm_assets.domain.rfm import EXCLUSION_REASONS
 from rfm_assets.domain.row_policy import REJECT_REASONS
+from rfm_assets.domain.suppression import SUPPRESSION_REASONS
 from rfm_assets.library import benchmarks, packaged_schemes
 from rfm_assets.loading import ROOT_VARIABLE
 from rfm_assets.validation import described_checks

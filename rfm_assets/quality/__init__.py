@@ -1,0 +1,66 @@
+"""Rules about a whole table rather than one column: rates, volumes, shares, totals.
+
+Each is a pure function from numbers that its caller has computed to a worded outcome. How those
+numbers are computed is the domain's business; constraints of single columns are in `schemas.py`.
+"""
+
+from rfm_assets.quality.catalogue import (
+    CUSTOMER_RULES,
+    DESCRIPTIONS,
+    LIST_RULES,
+    MOVEMENT_RULES,
+    SEGMENT_RULES,
+    SUMMARY_RULES,
+    SUPPRESSION_RULES,
+    TRANSACTION_RULES,
+)
+from rfm_assets.quality.contacts import (
+    attributes_readable,
+    entries_dated,
+    entries_known,
+    entries_readable,
+    entries_volume,
+    no_suppressed_customer,
+    suppression_current,
+)
+from rfm_assets.quality.limits import SegmentChecks, TransactionChecks
+from rfm_assets.quality.segments import (
+    Shift,
+    drift,
+    largest_segment,
+    later_weeks_current,
+    reference_drift,
+    transactions_cover_week,
+)
+from rfm_assets.quality.totals import reconciles
+from rfm_assets.quality.transactions import freshness, reject_rate, volume
+
+__all__ = [
+    "CUSTOMER_RULES",
+    "DESCRIPTIONS",
+    "LIST_RULES",
+    "MOVEMENT_RULES",
+    "SEGMENT_RULES",
+    "SUMMARY_RULES",
+    "SUPPRESSION_RULES",
+    "TRANSACTION_RULES",
+    "SegmentChecks",
+    "Shift",
+    "TransactionChecks",
+    "attributes_readable",
+    "drift",
+    "entries_dated",
+    "entries_known",
+    "entries_readable",
+    "entries_volume",
+    "freshness",
+    "largest_segment",
+    "later_weeks_current",
+    "no_suppressed_customer",
+    "reconciles",
+    "reference_drift",
+    "reject_rate",
+    "suppression_current",
+    "transactions_cover_week",
+    "volume",
+]

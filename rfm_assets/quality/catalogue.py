@@ -1,0 +1,45 @@
+"""Which rules each kind of table has, and what each of them asks. The rules are beside it."""
+
+from collections.abc import Mapping
+
+TRANSACTION_RULES = ("rows_reconcile", "reject_rate", "volume", "freshness")
+SEGMENT_RULES = (
+    "transactions_cover_week",
+    "customers_reconcile",
+    "money_reconciles",
+    "largest_segment",
+    "drift",
+    "reference_drift",
+    "later_weeks_current",
+)
+CUSTOMER_RULES = ("attributes_readable",)
+MOVEMENT_RULES = ("customers_reconcile",)
+SUMMARY_RULES = ("customers_reconcile",)
+SUPPRESSION_RULES = ("entries_readable", "entries_dated", "entries_volume", "entries_known")
+LIST_RULES = ("suppression_current", "no_suppressed_customer", "stages_reconcile")
+
+DESCRIPTIONS: Mapping[str, str] = {
+    "rows_reconcile": "Blocks. Rows read = rows kept + rows set aside + rows dropped by policy.",
+    "reject_rate": "Blocks past a declared share of rows set aside; warns before.",
+    "volume": "Blocks when nothing is left, or far fewer rows than in the last run.",
+    "freshness": "Warns when the newest transaction is old.",
+    "transactions_cover_week": "Warns when the transactions were read before the week was over.",
+    "customers_reconcile": "Blocks. Customers seen = customers in the table + customers left out.",
+    "money_reconciles": "Blocks. The customers' spend adds up to that of the transactions.",
+    "largest_segment": "Warns when one segment holds most of the customers.",
+    "drift": "Blocks past a declared shift of the distribution since the last snapshot; warns "
+    "before.",
+    "reference_drift": "Blocks and warns likewise against a declared reference snapshot.",
+    "later_weeks_current": "Warns when a later week was compared with a version of this week that "
+    "is now replaced.",
+    "attributes_readable": "Blocks when values of a boolean attribute, such as consent, cannot be "
+    "read; warns for other kinds.",
+    "entries_readable": "Blocks. Every line of the suppression entries could be read.",
+    "entries_dated": "Warns when a `since` of the suppression entries cannot be read.",
+    "entries_volume": "Blocks when far fewer entries are read than in the snapshot before.",
+    "entries_known": "Warns when most entries match no customer.",
+    "suppression_current": "Blocks. Every suppression list was computed recently.",
+    "no_suppressed_customer": "Blocks. Nobody on the list is on a suppression list.",
+    "stages_reconcile": "Blocks. Audience = deliverable customers + customers excluded.",
+}
+"""What each rule asks, for the catalogue; those that can keep a table back begin with Blocks."""
