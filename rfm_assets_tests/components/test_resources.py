@@ -29,7 +29,7 @@ def test_polars_is_an_engine_by_name() -> None:
 
 
 def test_an_unknown_engine_or_no_thread_is_refused() -> None:
-    with pytest.raises(ValidationError, match="'duckdb' or 'polars'"):
+    with pytest.raises(ValidationError, match="'polars' or 'spark'"):
         EngineResource(engine="pandas")  # type: ignore[arg-type]
     with pytest.raises(ValidationError, match="greater than or equal to 1"):
         EngineResource(threads=0)
