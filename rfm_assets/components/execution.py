@@ -192,7 +192,7 @@ def check_specs(
 ) -> list[dg.AssetCheckSpec]:
     """Specs of the checks that `run_weeks` will report on `asset`.
 
-    Those of the contract, which all block, and the named rules of `quality.py`. They have no
+    Those of the contract, which all block, and the named rules of `quality/`. They have no
     partitions: a backfill of many weeks is one run with one result per check, which Dagster
     cannot spread over partitions and would show as skipped.
     """
