@@ -1,4 +1,4 @@
-"""The `rfm` command. It runs and shows; what it shows is computed elsewhere.
+"""The `rfm` command. It runs, checks and shows; what it shows is computed elsewhere.
 
 Heavy imports happen inside the commands, so that `rfm --help` answers at once.
 """
@@ -7,46 +7,47 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table as Grid
 
 from rfm_assets.errors import RfmError
+from rfm_assets.terminal import out, show_latest
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     import dagster as dg
-    import pandas as pd
     from rich.status import Status
-
-    from rfm_assets.store import Snapshot, Store
 
 app = typer.Typer(
     help="Weekly customer segments and campaign lists from transactions.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-out = Console(highlight=False)
-err = Console(stderr=True, highlight=False)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
 
-JOB = "weekly_refresh"
+Project = Annotated[
+    Path, typer.Option(help="Folder of the deployment: the one with its dg.toml or pyproject.")
+]
 
 NEXT_HERE = """\
 [bold]Where to look next[/bold]
-  make dev                                 lineage, checks and snapshots in Dagster's UI
-  component_defs/*/defs.yaml               what you have just run: change a line, run again
-  docs/your-own-data.md                    your own transactions in ten minutes
-  from rfm_assets import load_table        the tables in a notebook:
-  load_table("customer_segments")          a pandas DataFrame of the last week"""
+  make dev                         lineage, checks and snapshots in the browser
+  component_defs/*/defs.yaml       what has just run: change a line, run again
+  docs/your-own-data.md            your own transactions in ten minutes
+  In Python, a pandas DataFrame of the last week:
+  from rfm_assets import load_table; load_table("customer_segments")"""
 
 NEXT_ELSEWHERE = """\
 [bold]Where to look next[/bold]
   {folder}/README.md   how to open it in Dagster's UI
-  {folder}/*/*/defs.yaml   what you have just run: change a line, run again"""
+  {folder}/*/*/defs.yaml   what has just run: change a line, run again"""
+
+INTERRUPTED = 130
+"""What a shell says of a command that Ctrl-C ended."""
 
 
 @app.callback()
@@ -57,32 +58,30 @@ def rfm() -> None:
 @app.command()
 def demo(
     weeks: Annotated[int, typer.Option(min=1, max=104, help="Weekly snapshots to compute.")] = 12,
-    project: Annotated[
-        Path, typer.Option(help="Folder of the deployment: the one with its dg.toml or pyproject.")
-    ] = Path(),
+    project: Project = Path(),
+    job: Annotated[
+        str | None, typer.Option(help="Name of the weekly job, where the project has several.")
+    ] = None,
 ) -> None:
-    """Run the main job for the last weeks and show segments, movement and lists."""
+    """Run the weekly job for the last weeks and show segments, movement and lists."""
     here = Path.cwd()
     _enter(project)
-    with out.status("Loading the definitions …") as status:
+    with out.status("Loading the definitions …") as status, _told_in_a_line():
         import dagster as dg
 
-        from rfm_assets.definitions import load_project
-
-        definitions = load_project(Path.cwd())
-        job = definitions.resolve_job_def(JOB)
-        keys = _last_partitions(job, weeks)
+        definitions = _load()
+        chosen = _weekly_job(definitions, job)
+        keys = _last_partitions(chosen, weeks)
         started = time.monotonic()
         with dg.DagsterInstance.get() as instance:
-            result = _run(job, instance, keys, status)
+            result = _run(chosen, instance, keys, status)
     if not result.success:
-        _explain_failure(result)
-        raise typer.Exit(1)
+        raise typer.Exit(_explain_failure(result))
     out.print(
         f"{len(keys)} weekly snapshots, weeks starting {keys[0]} to {keys[-1]}, "
         f"in {time.monotonic() - started:.1f} s\n"
     )
-    _show_latest((definitions.resources or {})["rfm_store"].get_store())
+    show_latest((definitions.resources or {})["rfm_store"].get_store())
     out.print(
         NEXT_HERE
         if Path.cwd() == here
@@ -92,22 +91,29 @@ def demo(
 
 
 @app.command()
-def show(
-    project: Annotated[
-        Path, typer.Option(help="Folder of the deployment: the one with its dg.toml or pyproject.")
-    ] = Path(),
-) -> None:
+def show(project: Project = Path()) -> None:
     """Show the newest segments, movement and lists of a project."""
     _enter(project)
-    with out.status("Loading the definitions …"):
-        from rfm_assets.definitions import load_project
-
-        definitions = load_project(Path.cwd())
-    store = (definitions.resources or {})["rfm_store"].get_store()
+    with out.status("Loading the definitions …"), _told_in_a_line():
+        store = (_load().resources or {})["rfm_store"].get_store()
     if not store.tables():
         out.print(f"Nothing is stored below {store.root} yet. Run the weekly job, or `rfm demo`.")
         raise typer.Exit(1)
-    _show_latest(store)
+    show_latest(store)
+
+
+@app.command()
+def check(project: Project = Path()) -> None:
+    """Check every YAML file of a project, and say all that is wrong, with file and line."""
+    _enter(project)
+    with out.status("Checking …"), _told_in_a_line():
+        definitions = _load()
+        # Resolving is what Dagster does when it serves them: jobs, schedules, checks, resources.
+        definitions.get_repository_def()
+        specs = definitions.resolve_all_asset_specs()
+    made = [spec for spec in specs if "dagster/auto_created_stub_asset" not in spec.metadata]
+    jobs = ", ".join(_weekly_jobs(definitions)) or "none"
+    out.print(f"No problem: {len(made)} assets; weekly jobs: {jobs}.")
 
 
 def _enter(project: Path) -> None:
@@ -118,10 +124,67 @@ def _enter(project: Path) -> None:
     """
     if not project.is_dir():
         raise typer.BadParameter(f"There is no folder {project}.", param_hint="--project")
+    if not any((project / name).is_file() for name in ("dg.toml", "pyproject.toml")):
+        raise typer.BadParameter(
+            f"{project.resolve()} has neither a dg.toml nor a pyproject.toml. Name the folder of "
+            "a project, or go there.",
+            param_hint="--project",
+        )
     os.chdir(project)
     sys.path.insert(0, str(Path.cwd()))
     if "DAGSTER_HOME" not in os.environ and Path("dagster.yaml").is_file():
         os.environ["DAGSTER_HOME"] = str(Path.cwd())
+
+
+def _load() -> "dg.Definitions":
+    from rfm_assets.definitions import load_project
+
+    return load_project(Path.cwd())
+
+
+@contextmanager
+def _told_in_a_line() -> Iterator[None]:
+    """End with what Dagster says rather than with where it was when it said so."""
+    from dagster import DagsterError
+
+    try:
+        yield
+    except DagsterError as error:
+        causes = [str(error)]
+        while (cause := error.__cause__) is not None:
+            causes.append(str(cause))
+            error = cause
+        err.print("[red]Dagster:[/red]", " ".join(dict.fromkeys(causes)), markup=True)
+        raise typer.Exit(1) from None
+
+
+def _weekly_jobs(definitions: "dg.Definitions") -> list[str]:
+    """The jobs whose assets have weeks, by name."""
+    from dagster import JobDefinition, TimeWindowPartitionsDefinition
+
+    resolved = (definitions.resolve_job_def(one.name) for one in definitions.jobs or ())
+    return sorted(
+        one.name
+        for one in resolved
+        if isinstance(one, JobDefinition)
+        and isinstance(one.partitions_def, TimeWindowPartitionsDefinition)
+    )
+
+
+def _weekly_job(definitions: "dg.Definitions", name: str | None) -> "dg.JobDefinition":
+    names = _weekly_jobs(definitions)
+    if name is None and len(names) == 1:
+        (name,) = names
+    if name not in names:
+        listed = ", ".join(names)
+        reason = (
+            "This project has no job over weeks. Add a WeeklyRefreshComponent: `dg scaffold defs "
+            "rfm_assets.components.WeeklyRefreshComponent weekly_refresh`."
+            if not names
+            else f"The weekly jobs are {listed}. Choose one of them."
+        )
+        raise typer.BadParameter(reason, param_hint="--job")
+    return definitions.resolve_job_def(name)
 
 
 def _last_partitions(job: "dg.JobDefinition", weeks: int) -> list[str]:
@@ -170,95 +233,31 @@ def _run(
         watcher.join()
 
 
-def _explain_failure(result: "dg.ExecuteInProcessResult") -> None:
-    for event in result.all_events:
-        if event.is_step_failure:
-            error = event.step_failure_data.error
-            cause = error.cause if error is not None and error.cause is not None else error
-            message = cause.message if cause is not None else "unknown error"
-            err.print(f"[red]{event.step_key} failed.[/red] {message.strip()}")
+def _explain_failure(result: "dg.ExecuteInProcessResult") -> int:
+    """Say what failed; the exit code that follows from it."""
+    failures = [event for event in result.all_events if event.is_step_failure]
+    if any(_is_interruption(event) for event in failures):
+        err.print("Interrupted. The weeks that were published stay; the same command goes on.")
+        return INTERRUPTED
+    for event in failures:
+        error = event.step_failure_data.error
+        cause = error.cause if error is not None and error.cause is not None else error
+        message = cause.message if cause is not None else "unknown error"
+        err.print(f"[red]{event.step_key} failed.[/red] {message.strip()}")
     err.print(f"The run is {result.run_id}; `make dev` shows its log.")
+    return 1
 
 
-def _show_latest(store: "Store") -> None:
-    """The newest snapshot of each kind of table that the project has."""
-    from rfm_assets.loading import load_table
-
-    latest = {name: store.snapshot(name) for name in store.tables()}
-    kinds = {name: snapshot.manifest.kind for name, snapshot in latest.items()}
-    for name, kind in kinds.items():
-        if kind == "segment_summary":
-            _show_summary(load_table(name, root=store.root), str(latest[name].as_of))
-    for name, kind in kinds.items():
-        if kind == "segment_movement":
-            _show_movement(load_table(name, root=store.root))
-    _show_lists({name: latest[name] for name in latest if kinds[name] == "campaign_list"})
-    for name, kind in kinds.items():
-        if kind == "suppression_list":
-            reasons = ", ".join(f"{r} {n:,}" for r, n in latest[name].manifest.counts.items())
-            customers = latest[name].manifest.row_counts["rows"]
-            out.print(f"{name}: {customers:,} customers ({reasons})\n")
-
-
-def _show_lists(lists: "Mapping[str, Snapshot]") -> None:
-    grid = Grid(title="Campaign lists", title_justify="left")
-    for header in ("list", "stage", "removed", "left"):
-        grid.add_column(header, justify="left" if header in {"list", "stage"} else "right")
-    for name, snapshot in lists.items():
-        for position, step in enumerate(snapshot.manifest.extra["waterfall"]):
-            removed = f"{step['removed']:,}" if step["removed"] else ""
-            grid.add_row("" if position else name, step["stage"], removed, f"{step['left']:,}")
-        grid.add_section()
-    out.print(grid)
-
-
-def _show_summary(summary: "pd.DataFrame", as_of: str) -> None:
-    grid = Grid(title=f"Segments as of {as_of}", title_justify="left")
-    grid.add_column("segment")
-    for header in ("customers", "share", "change", "mean spend", "share of spend"):
-        grid.add_column(header, justify="right")
-    for row in summary.sort_values("customers", ascending=False).itertuples():
-        change = (
-            ""
-            if row.customers_change != row.customers_change
-            else f"{int(row.customers_change):+,}"
-        )
-        mean = "" if row.monetary_mean != row.monetary_mean else f"{row.monetary_mean:,.2f}"
-        share = "" if row.monetary_pct != row.monetary_pct else f"{row.monetary_pct:.1f} %"
-        grid.add_row(
-            str(row.segment),
-            f"{row.customers:,}",
-            f"{row.customers_pct:.1f} %",
-            change,
-            mean,
-            share,
-        )
-    out.print(grid)
-
-
-def _show_movement(movement: "pd.DataFrame") -> None:
-    moved = movement[movement["from_segment"] != movement["to_segment"]]
-    stayed = int(movement["customers"].sum() - moved["customers"].sum())
-    grid = Grid(
-        title=f"Largest movements since the week before ({stayed:,} customers stayed)",
-        title_justify="left",
-    )
-    for header in ("from", "to"):
-        grid.add_column(header)
-    for header in ("customers", "spend now"):
-        grid.add_column(header, justify="right")
-    for row in (
-        moved.sort_values(["customers", "from_segment"], ascending=[False, True])
-        .head(6)
-        .itertuples()
-    ):
-        grid.add_row(
-            str(row.from_segment),
-            str(row.to_segment),
-            f"{row.customers:,}",
-            f"{row.monetary_now:,.2f}",
-        )
-    out.print(grid)
+def _is_interruption(failure: "dg.DagsterEvent") -> bool:
+    """Whether the user stopped it: Dagster says so, or DuckDB, whoever noticed first."""
+    error = failure.step_failure_data.error
+    while error is not None:
+        if error.cls_name in {"DagsterExecutionInterruptedError", "KeyboardInterrupt"}:
+            return True
+        if "Query interrupted" in error.message:
+            return True
+        error = error.cause
+    return False
 
 
 def main() -> None:

@@ -1,0 +1,96 @@
+"""Stored tables as a terminal shows them. What they say is computed elsewhere."""
+
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.table import Table as Grid
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import pandas as pd
+
+    from rfm_assets.store import Snapshot, Store
+
+out = Console(highlight=False)
+
+
+def show_latest(store: "Store") -> None:
+    """The newest snapshot of each kind of table that the project has."""
+    from rfm_assets.loading import load_table
+
+    latest = {name: store.snapshot(name) for name in store.tables()}
+    kinds = {name: snapshot.manifest.kind for name, snapshot in latest.items()}
+    for name, kind in kinds.items():
+        if kind == "segment_summary":
+            _show_summary(load_table(name, root=store.root), str(latest[name].as_of))
+    for name, kind in kinds.items():
+        if kind == "segment_movement":
+            _show_movement(load_table(name, root=store.root))
+    _show_lists({name: latest[name] for name in latest if kinds[name] == "campaign_list"})
+    for name, kind in kinds.items():
+        if kind == "suppression_list":
+            reasons = ", ".join(f"{r} {n:,}" for r, n in latest[name].manifest.counts.items())
+            customers = latest[name].manifest.row_counts["rows"]
+            out.print(f"{name}: {customers:,} customers ({reasons})\n")
+
+
+def _show_lists(lists: "Mapping[str, Snapshot]") -> None:
+    grid = Grid(title="Campaign lists", title_justify="left")
+    for header in ("list", "stage", "removed", "left"):
+        grid.add_column(header, justify="left" if header in {"list", "stage"} else "right")
+    for name, snapshot in lists.items():
+        for position, step in enumerate(snapshot.manifest.extra["waterfall"]):
+            removed = f"{step['removed']:,}" if step["removed"] else ""
+            grid.add_row("" if position else name, step["stage"], removed, f"{step['left']:,}")
+        grid.add_section()
+    out.print(grid)
+
+
+def _show_summary(summary: "pd.DataFrame", as_of: str) -> None:
+    grid = Grid(title=f"Segments as of {as_of}", title_justify="left")
+    grid.add_column("segment")
+    for header in ("customers", "share", "change", "mean spend", "share of spend"):
+        grid.add_column(header, justify="right")
+    for row in summary.sort_values("customers", ascending=False).itertuples():
+        change = (
+            ""
+            if row.customers_change != row.customers_change
+            else f"{int(row.customers_change):+,}"
+        )
+        mean = "" if row.monetary_mean != row.monetary_mean else f"{row.monetary_mean:,.2f}"
+        share = "" if row.monetary_pct != row.monetary_pct else f"{row.monetary_pct:.1f} %"
+        grid.add_row(
+            str(row.segment),
+            f"{row.customers:,}",
+            f"{row.customers_pct:.1f} %",
+            change,
+            mean,
+            share,
+        )
+    out.print(grid)
+
+
+def _show_movement(movement: "pd.DataFrame") -> None:
+    moved = movement[movement["from_segment"] != movement["to_segment"]]
+    stayed = int(movement["customers"].sum() - moved["customers"].sum())
+    grid = Grid(
+        title=f"Largest movements since the week before ({stayed:,} customers stayed)",
+        title_justify="left",
+    )
+    for header in ("from", "to"):
+        grid.add_column(header)
+    for header in ("customers", "spend now"):
+        grid.add_column(header, justify="right")
+    for row in (
+        moved.sort_values(["customers", "from_segment"], ascending=[False, True])
+        .head(6)
+        .itertuples()
+    ):
+        grid.add_row(
+            str(row.from_segment),
+            str(row.to_segment),
+            f"{row.customers:,}",
+            f"{row.monetary_now:,.2f}",
+        )
+    out.print(grid)
