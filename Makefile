@@ -49,6 +49,7 @@ check: $(DEVELOPMENT) ## Check style, types, imports between layers, YAML, and t
 	pyright
 	lint-imports
 	dg check yaml
+	rfm check
 	dg check defs
 	python -m rfm_assets.reference --check
 

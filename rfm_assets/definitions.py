@@ -8,7 +8,8 @@ from pathlib import Path
 
 import dagster as dg
 
-from rfm_assets.components.checking import every_problem, require_upstreams
+from rfm_assets.components.checking import every_problem
+from rfm_assets.components.wiring import require_wiring
 
 
 @dg.definitions
@@ -28,5 +29,5 @@ def load_project(project: Path) -> dg.Definitions:
     """
     with every_problem(project):
         loaded = dg.load_from_defs_folder(path_within_project=project)
-    require_upstreams(project, loaded)
+        require_wiring(project, loaded)
     return dg.Definitions.merge(loaded, dg.Definitions(executor=dg.in_process_executor))

@@ -4,7 +4,8 @@ Dagster stops at the first component that does not load, `dg check yaml` sees on
 component type. What makes a value wrong does not belong here (`strict_yaml.py`).
 """
 
-from collections.abc import Iterator, Sequence
+import traceback
+from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from inspect import isabstract
@@ -15,12 +16,15 @@ import dagster as dg
 import yaml
 from dagster.components.core.component_tree import ComponentTree
 from dagster_shared.yaml_utils import parse_yamls_with_source_position
-from dagster_shared.yaml_utils.source_position import ValueAndSourcePositionTree
+from dagster_shared.yaml_utils.source_position import (
+    SourcePositionTree,
+    ValueAndSourcePositionTree,
+)
 
-from rfm_assets.components.base import RfmComponent
 from rfm_assets.components.strict_yaml import StrictComponent
-from rfm_assets.components.yaml_problems import line_at
-from rfm_assets.errors import InvalidProject, InvalidYaml, YamlProblem, did_you_mean, nearest
+from rfm_assets.components.wiring import clashes
+from rfm_assets.components.yaml_problems import line_at, written
+from rfm_assets.errors import InvalidProject, InvalidYaml, RfmError, YamlProblem, did_you_mean
 
 FILE_NAMES = ("defs.yaml", "defs.yml")
 FILE_KEYS = (
@@ -48,69 +52,48 @@ def invalid_files(project: Path) -> list[InvalidYaml]:
         if issubclass(decl.component_type, StrictComponent):
             try:
                 tree.build_defs(loc)
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001  whatever a component raises
+                # Another error is not one of a value: whoever asks knows of it already.
                 invalid = _cause(error)
-                if invalid is None:
-                    raise
-                if str(invalid) not in map(str, found):
+                if invalid is not None and str(invalid) not in map(str, found):
                     found.append(invalid)
-    return found
-
-
-def require_upstreams(project: Path, definitions: dg.Definitions) -> None:
-    """Raise if a component reads a misspelt table: no asset of the project, but close to one.
-
-    Anything else may be another project's, or made here later. An asset of another project with
-    such a name is known once it is declared here as a `dg.AssetSpec`.
-
-    Raises:
-        InvalidProject: With the file and line of each such key.
-    """
-    tree = ComponentTree.for_project(project)
-    components = tree.get_all_components(of_type=RfmComponent)
-    if missing := _without_upstream(components, definitions):
-        raise InvalidProject(invalid=missing)
-
-
-def _without_upstream(
-    components: Sequence[RfmComponent], definitions: dg.Definitions
-) -> list[InvalidYaml]:
-    # Dagster makes a stub of every upstream that nobody defines.
-    known = {
-        spec.key
-        for spec in definitions.resolve_all_asset_specs()
-        if "dagster/auto_created_stub_asset" not in spec.metadata
-    }
-    names = sorted(key.to_user_string() for key in known)
-    read = {
-        spec.key: {dep.asset_key for dep in spec.deps}
-        for spec in definitions.resolve_all_asset_specs()
-    }
-    found: list[InvalidYaml] = []
-    for component in components:
-        absent = read.get(component.key, set()) - known
-        for path, name in component.upstream_names():
-            others = [other for other in names if other != component.key.to_user_string()]
-            meant = nearest(name, others)
-            if dg.AssetKey.from_user_string(name) in absent and meant is not None:
-                message = (
-                    f"{name!r} is no asset of this project. Did you mean {meant!r}? If another "
-                    "project makes it, declare it here as a dg.AssetSpec."
-                )
-                found.append(component.invalid(message, *path))
     return found
 
 
 @contextmanager
 def every_problem(project: Path) -> Iterator[None]:
-    """Around loading a project: if that fails, raise what is wrong in all its YAML files."""
+    """Around loading a project: if that fails, raise what is wrong in all its files.
+
+    Raises:
+        InvalidProject: With file and line of each problem, also of a Python file that raises.
+    """
     try:
         yield
-    except Exception:
-        invalid = invalid_files(project)
-        if invalid:
-            raise InvalidProject(invalid=invalid) from None
-        raise
+    except Exception as error:
+        invalid = _python_at_fault(error, project) or invalid_files(project) or clashes(project)
+        if not invalid:
+            raise
+        raise InvalidProject(invalid=invalid) from None
+
+
+def _python_at_fault(error: BaseException, project: Path) -> list[InvalidYaml]:
+    """The line of the project's own Python that raised what Dagster then failed with."""
+    folder = ComponentTree.for_project(project).defs_module_path
+    root: BaseException = error
+    while (cause := root.__cause__) is not None:
+        root = cause
+    if isinstance(root, RfmError):  # it names its own place
+        return []
+    frames = traceback.extract_tb(root.__traceback__)
+    places = [(Path(frame.filename), frame.lineno) for frame in frames]
+    if isinstance(root, SyntaxError) and root.filename:
+        places.append((Path(root.filename), root.lineno))
+    mine = [(path, line) for path, line in places if path.is_relative_to(folder)]
+    if not mine:
+        return []
+    path, line = mine[-1]
+    message = f"raises {type(root).__name__}: {root}"
+    return [InvalidYaml(file=_shown(path, project), problems=[YamlProblem(line, "", message)])]
 
 
 def _cause(error: BaseException | None) -> InvalidYaml | None:
@@ -120,8 +103,14 @@ def _cause(error: BaseException | None) -> InvalidYaml | None:
 
 
 def _unreadable(path: Path, root: Path) -> InvalidYaml | None:
-    shown = path.relative_to(root).as_posix() if path.is_relative_to(root) else path.as_posix()
-    text = path.read_text(encoding="utf-8")
+    shown = _shown(path, root)
+    try:
+        text = path.read_bytes().decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        byte = f"0x{error.object[error.start]:02x}"
+        message = f"has the byte {byte}, which is not UTF-8. Save the file as UTF-8."
+        return InvalidYaml(file=shown, problems=[YamlProblem(line, "", message)])
     try:
         documents = parse_yamls_with_source_position(text, str(path))
     except yaml.YAMLError as error:
@@ -136,15 +125,20 @@ def _unreadable(path: Path, root: Path) -> InvalidYaml | None:
     return InvalidYaml(file=shown, problems=problems) if problems else None
 
 
+def _shown(path: Path, root: Path) -> str:
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.as_posix()
+
+
 def _file_problems(document: ValueAndSourcePositionTree) -> Iterator[YamlProblem]:
     values, positions = document
     if not isinstance(values, dict):
         yield YamlProblem(line_at(positions, ()), "", "is no mapping. Name a component: `type: …`.")
         return
+    yield from _unquoted_keys(values, positions)
     for key in values:
-        if key not in FILE_KEYS:
-            message = f"is not a key here. {did_you_mean(str(key), FILE_KEYS)}"
-            yield YamlProblem(line_at(positions, [key]), str(key), message)
+        if isinstance(key, str) and key not in FILE_KEYS:
+            message = f"is not a key here. {did_you_mean(key, FILE_KEYS)}"
+            yield YamlProblem(line_at(positions, [key]), key, message)
     if "type" not in values:
         yield YamlProblem(line_at(positions, ()), "type", "is required and missing.")
     elif (message := _type_problem(values["type"])) is not None:
@@ -152,6 +146,24 @@ def _file_problems(document: ValueAndSourcePositionTree) -> Iterator[YamlProblem
     if not isinstance(values.get("attributes") or {}, dict):
         message = f"{values['attributes']!r} is not allowed. Allowed: a mapping."
         yield YamlProblem(line_at(positions, ["attributes"]), "attributes", message)
+
+
+def _unquoted_keys(
+    value: object, positions: SourcePositionTree, path: tuple[str | int, ...] = ()
+) -> Iterator[YamlProblem]:
+    """Keys that YAML takes for a number, a date or a truth value; Dagster wants text."""
+    if isinstance(value, list):
+        for position, one in enumerate(value):
+            yield from _unquoted_keys(one, positions, (*path, position))
+    if not isinstance(value, dict):
+        return
+    for key, one in value.items():
+        below = (*path, key)
+        if isinstance(key, str):
+            yield from _unquoted_keys(one, positions, below)
+        else:
+            message = f"the key {key!r} is no text. Write it in quotes, or as a name."
+            yield YamlProblem(line_at(positions, below), written(path), message)
 
 
 def _type_problem(name: Any) -> str | None:

@@ -168,13 +168,23 @@ class WeeklyRefreshComponent(StrictComponent):
             selection = dg.AssetSelection.tag(REFRESH_TAG, self.job_name)
             selection |= dg.AssetSelection.tag(REFRESH_TAG, EVERY_REFRESH)
         else:
-            selection = dg.AssetSelection.from_string(self.selection)
+            selection = self._selected(self.selection)
         job = dg.define_asset_job(
             self.job_name,
             selection=selection,
             description="Computes every table for one week, or for the weeks of a backfill.",
         )
         return dg.Definitions(jobs=[job], schedules=[self._schedule(job)])
+
+    def _selected(self, text: str) -> dg.AssetSelection:
+        try:
+            return dg.AssetSelection.from_string(text)
+        except dg.DagsterError as error:
+            message = (
+                f"{text!r} is no asset selection: {str(error).splitlines()[0]} Write for example "
+                "'group:segments' or 'key:customer_segments+'."
+            )
+            raise self.invalid(message, "selection") from error
 
     def _require_a_name_of_its_own(self, context: dg.ComponentLoadContext) -> None:
         for other in context.component_tree.get_all_components(WeeklyRefreshComponent):

@@ -231,14 +231,6 @@ def test_a_valid_project_has_no_problem(project):
     assert project.component(project.toy("SettingsComponent")).needed == "x"
 
 
-def test_an_error_that_is_not_in_the_yaml_is_passed_on(project):
-    project.write("settings", HEAD)
-    (project.defs / "broken.py").write_text("1 / 0\n", encoding="utf-8")
-
-    with pytest.raises(ZeroDivisionError):
-        project.load()
-
-
 def dg_check_yaml(project) -> subprocess.CompletedProcess[str]:
     """`dg check yaml` in the project, as a user runs it."""
     environment = os.environ | {"PYTHONPATH": project.python_path, "NO_COLOR": "1"}
