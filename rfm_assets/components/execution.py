@@ -156,8 +156,9 @@ def run_weeks(
                     metadata={"as_of": week.label, "weeks published before": len(done)},
                     allow_retries=not isinstance(error, ValidationFailed),
                 ) from error
-    yield from _asked(context, _check_results(outcomes, len(weeks)))
-    for key in _selected(context, done[-1][1]) if done else ():
+    results = list(_asked(context, _check_results(outcomes, len(weeks))))
+    made = list(_selected(context, done[-1][1])) if done else []
+    for key in made:
         for week, published in done:
             if week.partition_key is not None:
                 context.add_asset_metadata(
@@ -165,8 +166,12 @@ def run_weeks(
                 )
         unpartitioned = done[-1][0].partition_key is None
         yield dg.MaterializeResult(
-            asset_key=key, metadata=_metadata(done[-1][1][key]) if unpartitioned else None
+            asset_key=key,
+            metadata=_metadata(done[-1][1][key]) if unpartitioned else None,
+            # Reported after the materialisation, so that Dagster shows them as judging it.
+            check_results=[result for result in results if result.asset_key == key],
         )
+    yield from (result for result in results if result.asset_key not in made)
 
 
 def _selected(
