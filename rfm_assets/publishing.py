@@ -55,6 +55,9 @@ class Publication:
 
     snapshot: Snapshot
     outcomes: tuple[CheckOutcome, ...]
+    contract: TableContract
+    schema: pa.Schema
+    """The columns as they are stored: the contract's and those that were carried along."""
 
 
 def publish_frame(
@@ -67,8 +70,7 @@ def publish_frame(
     """
     with engine_for_native(frame) as engine, store.stage(table, as_of) as staging:
         rows = engine.write_parquet(engine.from_native(frame), staging.path_for(), sort_by=())
-        with staging.files()[0].open("rb") as file:
-            schema = pq.read_schema(file)
+        schema = _stored_schema(staging)
         manifest = Manifest(kind="frame", row_counts={ROWS: rows}, run_id=run_id)
         return staging.promote(manifest), schema
 
@@ -115,7 +117,13 @@ def publish(
         manifest = Manifest(
             kind=contract.kind, row_counts=dict(staged.row_counts), checks=outcomes, **provenance
         )
-        return Publication(staging.promote(manifest), tuple(outcomes))
+        schema = _stored_schema(staging)
+        return Publication(staging.promote(manifest), tuple(outcomes), contract, schema)
+
+
+def _stored_schema(staging: Staging) -> pa.Schema:
+    with staging.files()[0].open("rb") as file:
+        return pq.read_schema(file)
 
 
 def _write(

@@ -6,11 +6,20 @@ Made from the contracts in `schemas.py`, so that the UI and the checks cannot di
 from collections.abc import Mapping, Sequence
 
 import dagster as dg
+import pyarrow as pa
 from pandera.api.checks import Check
 
 from rfm_assets.schemas import TableContract
 
-TYPE_NAMES = {"string": "text", "str": "text", "datetime64": "timestamp", "date": "date"}
+TYPE_NAMES = {
+    "string": "text",
+    "str": "text",
+    "large_string": "text",
+    "datetime64": "timestamp",
+    "date": "date",
+    "double": "float64",
+    "bool": "boolean",
+}
 
 
 def table_schema(
@@ -36,6 +45,25 @@ def table_schema(
         )
     columns += [dg.TableColumn(name=name, type=kind) for name, kind in (more or {}).items()]
     return dg.TableSchema(columns=columns)
+
+
+def stored_schema(contract: TableContract, stored: pa.Schema) -> dg.TableSchema:
+    """The columns of a published snapshot, in their order.
+
+    Those of the contract are described by it; the others, such as a customer's consent, are
+    what this deployment carries along.
+    """
+    known = {column.name: column for column in table_schema(contract).columns}
+    carried = {
+        field.name: dg.TableColumn(
+            name=field.name,
+            type=_type_name(str(field.type)),
+            description="Carried along from the tables that this one is made from",
+        )
+        for field in stored
+        if field.name not in known
+    }
+    return dg.TableSchema(columns=[{**known, **carried}[name] for name in stored.names])
 
 
 def column_lineage(

@@ -13,6 +13,7 @@ import dagster as dg
 
 from rfm_assets import quality
 from rfm_assets.components.base import RfmComponent
+from rfm_assets.components.columns import stored_schema
 from rfm_assets.components.inputs import Inputs
 from rfm_assets.components.resources import EngineResource, StoreResource
 from rfm_assets.errors import (
@@ -238,6 +239,9 @@ def _metadata(one: Published) -> Metadata:
     counts = {f"rows in {part}": n for part, n in manifest.row_counts.items() if part != "rows"}
     return {
         "dagster/row_count": manifest.row_counts["rows"],
+        "dagster/column_schema": dg.MetadataValue.table_schema(
+            stored_schema(one.publication.contract, one.publication.schema)
+        ),
         **one.metadata,
         **counts,
         "snapshot version": manifest.version,

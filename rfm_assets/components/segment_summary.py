@@ -21,6 +21,18 @@ from rfm_assets.publishing import publish
 from rfm_assets.schemas import SEGMENT_SUMMARY
 from rfm_assets.store import table_name
 
+SHOWN = {
+    "segment": "segment",
+    "customers": "customers",
+    "customers_change": "change",
+    "customers_pct": "share, %",
+    "monetary_pct": "share of spend, %",
+    "monetary_mean": "mean spend",
+    "recency_mean": "mean recency, days",
+    "frequency_mean": "mean purchases",
+}
+"""Columns of the table on the asset's page; more would not fit beside its name."""
+
 
 class SegmentSummaryComponent(SummaryConfig, RfmComponent):
     """Size, value, means, benchmarks, hours and tier of each segment of a snapshot."""
@@ -118,6 +130,9 @@ class SegmentSummaryComponent(SummaryConfig, RfmComponent):
             inputs=inputs.provenance(),
         )
         rows = collect_rows(inputs.rows(publication.snapshot).sort("customers", descending=True))
-        shown = [name for name in rows[0] if name != "as_of"]
-        metadata = {"summary": markdown_table(shown, [[row[n] for n in shown] for row in rows])}
+        metadata = {
+            "summary": markdown_table(
+                list(SHOWN.values()), [[row[name] for name in SHOWN] for row in rows]
+            )
+        }
         return {self.key: Published(publication, metadata)}

@@ -24,7 +24,8 @@ DESCRIPTIONS: Mapping[str, str] = {
     "volume": "Blocks when nothing is left, or far fewer rows than in the last run.",
     "freshness": "Warns when the newest transaction is old.",
     "transactions_cover_week": "Warns when the transactions were read before the week was over.",
-    "customers_reconcile": "Blocks. Customers seen = customers in the table + customers left out.",
+    "customers_reconcile": "Blocks. The customers of this table and those left out add up to those "
+    "of the tables it is made from.",
     "money_reconciles": "Blocks. The customers' spend adds up to that of the transactions.",
     "largest_segment": "Warns when one segment holds most of the customers.",
     "drift": "Blocks past a declared shift of the distribution since the last snapshot; warns "

@@ -112,6 +112,11 @@ def test_each_week_has_its_own_figures_in_the_catalogue(shop: Shop) -> None:
     assert "| **Loyal Customers** | 1 |" in found["segment_movement", SECOND]["movement"].value
     picture = found["customer_segments", SECOND]["recency by frequency"].value
     assert picture.startswith("![R by F](data:image/png;base64,")
+    for table in counts:
+        shown = found[table, SECOND]["dagster/column_schema"].value.columns
+        stored = load_table(table, AS_OF[SECOND], root=shop.root, kind="pyarrow").schema
+        assert [column.name for column in shown] == stored.names
+        assert all(column.description for column in shown)
 
 
 @pytest.mark.parametrize("seed", [1, 2])
