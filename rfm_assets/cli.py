@@ -14,6 +14,7 @@ import typer
 from rich.console import Console
 from rich.table import Table as Grid
 
+from rfm_assets import database_commands
 from rfm_assets.errors import RfmError
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
+app.add_typer(database_commands.app, name="db")
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
 

@@ -29,6 +29,7 @@ MOVEMENT_RULES = ("customers_reconcile",)
 SUMMARY_RULES = ("customers_reconcile",)
 SUPPRESSION_RULES = ("entries_readable", "entries_volume", "entries_known")
 LIST_RULES = ("suppression_current", "no_suppressed_customer", "stages_reconcile")
+DATABASE_RULES = ("published_rows_reconcile", "published_money_reconciles")
 
 DESCRIPTIONS: Mapping[str, str] = {
     "rows_reconcile": "Blocks. Rows read = rows kept + rows set aside + rows dropped by policy.",
@@ -52,6 +53,8 @@ DESCRIPTIONS: Mapping[str, str] = {
     "suppression_current": "Blocks. Every suppression list was computed recently.",
     "no_suppressed_customer": "Blocks. Nobody on the list is on a suppression list.",
     "stages_reconcile": "Blocks. Audience = deliverable customers + customers excluded.",
+    "published_rows_reconcile": "Blocks. Every table in the database has the snapshot's rows.",
+    "published_money_reconciles": "Blocks. Money adds up to the same there, to a ten-thousandth.",
 }
 """What each rule asks, for the catalogue; those that can keep a table back begin with Blocks."""
 
@@ -456,6 +459,34 @@ def attributes_readable(*, unreadable: Mapping[str, int], booleans: Container[st
         next_step="Declare how the source writes them: `true_words` and `false_words` of a boolean "
         "attribute, `date_formats` and `decimal_separator` of the source; or correct the source.",
         n_failed=sum(n for _, n in found),
+    )
+
+
+def same_in_database(
+    name: str, amounts: Mapping[str, tuple[int, int]], *, decimals: int = 0
+) -> CheckOutcome:
+    """Whether a database holds what the store holds; blocks.
+
+    Args:
+        name: Of the check, such as `published_rows_reconcile`.
+        amounts: By table or column, what the store holds and what the database does.
+        decimals: Digits of the unit behind the point, such as 4 for ten-thousandths.
+    """
+    differ = {what: pair for what, pair in amounts.items() if pair[0] != pair[1]}
+    shown = differ or amounts
+
+    def listed(side: int) -> str:
+        return ", ".join(f"{what} {_scaled(pair[side], decimals)}" for what, pair in shown.items())
+
+    return CheckOutcome(
+        name=name,
+        passed=not differ,
+        blocking=True,
+        observed=listed(1) or "nothing to compare",
+        expected=f"as stored: {listed(0)}" if amounts else "the same on both sides",
+        next_step="Look for triggers, rules or row security on the table that change what is "
+        "written, remove them, and run it again.",
+        n_failed=len(differ),
     )
 
 
