@@ -9,6 +9,7 @@ import pytest
 from hypothesis import settings
 
 from rfm_assets_tests.postgres import EmbeddedPostgres, running_postgres
+from rfm_assets_tests.published import Shelf
 from rfm_assets_tests.tables import ENGINES, MakeTable, tables_on
 
 # A busy machine is no failure: how long one example takes says nothing about the result.
@@ -48,3 +49,9 @@ def postgres(postgres_server: EmbeddedPostgres) -> Iterator[EmbeddedPostgres]:
     database = postgres_server.new_database(f"test_{next(_NUMBERS)}")
     yield database
     postgres_server.rows(f"drop database {database.database} with (force)")
+
+
+@pytest.fixture
+def shelf(tmp_path: Path, postgres: EmbeddedPostgres) -> Shelf:
+    """An empty store, and an empty database to publish it to."""
+    return Shelf(tmp_path / "store", postgres)

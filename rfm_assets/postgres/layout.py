@@ -148,25 +148,12 @@ PLACES: Mapping[tuple[str, str], Place] = {
 }
 """By kind of stored table and part."""
 
-ADDED_COLUMNS: Mapping[str, sa.Column] = {
-    AS_OF: sa.Column(AS_OF, sa.Date, comment="The date the row describes"),
-    "campaign": sa.Column("campaign", sa.Text, comment="The campaign list, by its asset"),
-    "list": sa.Column("list", sa.Text, comment="The suppression list, by its asset"),
+_ADDED: Mapping[str, tuple[type[sa.types.TypeEngine], str]] = {
+    AS_OF: (sa.Date, "The date the row describes"),
+    "campaign": (sa.Text, "The campaign list, by its asset"),
+    "list": (sa.Text, "The suppression list, by its asset"),
 }
-
-CONTROL_COLUMNS = (
-    sa.Column("table_name", sa.Text, comment="Table of this schema", primary_key=True),
-    sa.Column("source", sa.Text, comment="Stored table the rows come from", primary_key=True),
-    sa.Column("snapshot", sa.Text, comment="Its as_of as text, or all", primary_key=True),
-    sa.Column("as_of", sa.Date, comment="Its as_of; empty for a table without dates"),
-    sa.Column("version", sa.Text, comment="Version of the snapshot in the store", nullable=False),
-    sa.Column(
-        "columns", postgresql.ARRAY(sa.Text), comment="Columns that it filled", nullable=False
-    ),
-    sa.Column("row_count", sa.BigInteger, comment="Rows of the snapshot", nullable=False),
-    sa.Column("run_id", sa.Text, comment="Run that published it", nullable=False),
-    sa.Column("published_at", sa.TIMESTAMP(timezone=True), comment="When it did", nullable=False),
-)
+"""Type and comment of the columns that the stored rows may not have."""
 
 
 def contract_columns() -> frozenset[str]:
@@ -188,7 +175,20 @@ def published_tables(schema: str) -> sa.MetaData:
     sa.Table(
         CONTROL,
         metadata,
-        *(column.copy() for column in CONTROL_COLUMNS),
+        sa.Column("table_name", sa.Text, comment="Table of this schema"),
+        sa.Column("source", sa.Text, comment="Stored table the rows come from"),
+        sa.Column("snapshot", sa.Text, comment="Its as_of as text, or all"),
+        sa.Column("as_of", sa.Date, comment="Its as_of; empty for a table without dates"),
+        sa.Column("version", sa.Text, nullable=False, comment="Its version in the store"),
+        sa.Column(
+            "columns", postgresql.ARRAY(sa.Text), nullable=False, comment="Columns that it filled"
+        ),
+        sa.Column("row_count", sa.BigInteger, nullable=False, comment="Its rows"),
+        sa.Column("run_id", sa.Text, nullable=False, comment="Run that published it"),
+        sa.Column(
+            "published_at", sa.TIMESTAMP(timezone=True), nullable=False, comment="When it did"
+        ),
+        sa.PrimaryKeyConstraint("table_name", "source", "snapshot", name=f"{CONTROL}_pkey"),
         comment="What is published: one row per table and snapshot",
     )
     return metadata
@@ -200,7 +200,9 @@ def control_table(schema: str) -> sa.Table:
 
 
 def _table(metadata: sa.MetaData, place: Place) -> sa.Table:
-    columns = {name: ADDED_COLUMNS[name].copy() for name in place.added}
+    columns = {
+        name: sa.Column(name, _ADDED[name][0], comment=_ADDED[name][1]) for name in place.added
+    }
     for stored, declared in place.contract.schema.columns.items():
         columns[column_name(stored)] = sa.Column(
             column_name(stored),
