@@ -18,7 +18,9 @@ from rfm_assets_tests.postgres import EmbeddedPostgres
 
 WEEK, NEXT = date(2026, 3, 2), date(2026, 3, 9)
 URL_ENV = "CRM_DATABASE_URL"
-EXCLUDED = pa.schema([("customer_id", pa.string()), ("stage", pa.string()), ("reason", pa.string())])
+EXCLUDED = pa.schema(
+    [("customer_id", pa.string()), ("stage", pa.string()), ("reason", pa.string())]
+)
 
 SEGMENTS = pa.schema(
     [

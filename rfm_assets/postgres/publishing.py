@@ -191,7 +191,11 @@ class _Publishing:
         written = [one for one in self.changes if one.status in {"published", "repaired"}]
         if not written:
             return False
-        with self.target.connect() as connection:
+        # The lock is free once the lost transaction has ended, one way or the other.
+        with (
+            self.target.connect() as connection,
+            self.target.transaction(connection, lock=self.changes[0].table),
+        ):
             return all(
                 self._recorded(connection, one.table, one.source, _label(one.as_of))
                 == (one.version, list(one.columns))
