@@ -102,7 +102,7 @@ def test_a_server_that_is_not_there(shelf: Shelf, tmp_path: Path) -> None:
     shelf.segments(OLD)
     gone = Target(f"postgresql://me:{PASSWORD}@/db?host={tmp_path}", URL_ENV, "rfm")
 
-    with pytest.raises(DatabaseUnreachable, match="cannot be reached: .* Check that the server"):
+    with pytest.raises(DatabaseUnreachable, match=r"cannot be reached: .* Check that the server"):
         shelf.publish(target=gone)
 
 
@@ -137,7 +137,7 @@ def test_a_database_that_does_not_exist(shelf: Shelf) -> None:
     shelf.segments(OLD)
     target = replace(shelf.target, url=shelf.postgres.url.replace("/test_", "/not_"))
 
-    with pytest.raises(DatabaseUnreachable, match="does not exist.* Create it, or correct"):
+    with pytest.raises(DatabaseUnreachable, match=r"does not exist.* Create it, or correct"):
         shelf.publish(target=target)
 
 
@@ -410,7 +410,7 @@ def test_rights_that_are_missing_and_those_that_suffice(shelf: Shelf) -> None:
             shelf.publish(target=limited)
         with shelf.target.connect() as connection:
             upgrade(shelf.target, connection)
-        with pytest.raises(DatabaseRefused, match="rights are missing.*`rfm db upgrade`"):
+        with pytest.raises(DatabaseRefused, match=r"rights are missing.*`rfm db upgrade`"):
             shelf.publish(target=limited)
         shelf.postgres.rows(f"grant usage on schema rfm to {name}")
         shelf.postgres.rows(
@@ -428,7 +428,7 @@ def test_rights_that_are_missing_and_those_that_suffice(shelf: Shelf) -> None:
 def test_a_text_that_postgres_cannot_hold(half_way: Shelf) -> None:
     half_way.segments(NEW, note=pa.array(["fine", "nul\0byte"]))
 
-    with pytest.raises(DatabaseRefused, match="a value does not fit its column: .*0x00"):
+    with pytest.raises(DatabaseRefused, match=r"a value does not fit its column: .*0x00"):
         half_way.publish()
 
     assert half_way.money() == OLD

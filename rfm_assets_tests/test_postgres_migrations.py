@@ -47,7 +47,8 @@ def test_every_table_and_column_explains_itself(shelf: Shelf) -> None:
     silent = shelf.postgres.rows(
         "select relname, attname from pg_attribute join pg_class on pg_class.oid = attrelid "
         "where relnamespace = 'rfm'::regnamespace and relkind = 'r' and attnum > 0 "
-        f"and relname <> '{VERSION_TABLE}' and col_description(attrelid, attnum) is null"
+        "and relname <> :alembics and col_description(attrelid, attnum) is null",
+        alembics=VERSION_TABLE,
     )
 
     assert silent == []
@@ -78,7 +79,7 @@ def test_two_upgrades_at_once_are_one(shelf: Shelf) -> None:
 def test_tables_of_a_later_release_are_left_alone(shelf: Shelf) -> None:
     shelf.segments({"a": 1.0})
     shelf.publish()
-    shelf.postgres.rows(f"update rfm.{VERSION_TABLE} set version_num = 'r9999'")
+    shelf.postgres.rows("update rfm.rfm_assets_revision set version_num = 'r9999'")
     shelf.segments({"a": 2.0})
 
     with pytest.raises(DatabaseRevisionUnknown, match="have revision r9999, and this release"):

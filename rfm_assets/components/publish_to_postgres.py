@@ -1,5 +1,6 @@
 """`PublishToPostgresComponent`: stored tables in a Postgres schema, for applications."""
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -30,6 +31,17 @@ from rfm_assets.store import table_name
 COUNTED = ("inserted", "updated", "deleted", "unchanged")
 
 
+def _name_of_variable(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z_]\w*", name, re.ASCII):
+        # Not repeated: somebody may have written the URL itself.
+        message = (
+            "url_env is not the name of an environment variable. Write the name, such as "
+            "CRM_DATABASE_URL, and put the URL into that variable where the runs are started."
+        )
+        raise ValueError(message)
+    return name
+
+
 def _not_reserved(name: str) -> str:
     if name.startswith("pg_") or name == "information_schema":
         message = (
@@ -49,8 +61,7 @@ class PublishToPostgresComponent(RfmComponent):
         "published_asset_keys": ["customer_segments", "segment_summary"],
     }
 
-    url_env: str = Field(
-        pattern=r"^[A-Za-z_][A-Za-z0-9_]*$",
+    url_env: Annotated[str, AfterValidator(_name_of_variable)] = Field(
         description="Name of the environment variable with the database's URL, such as "
         "postgresql://user:password@host:5432/database; it is read when a run needs it and never "
         "shown",
