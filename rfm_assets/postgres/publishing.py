@@ -13,7 +13,6 @@ from typing import Literal, TypeAlias
 import pyarrow as pa
 import pyarrow.parquet as pq
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import insert
 
 from rfm_assets import quality
 from rfm_assets.errors import DatabaseUnreachable, KindUnpublishable, TableTaken, ValidationFailed
@@ -25,8 +24,9 @@ from rfm_assets.postgres.attributes import (
     stored_columns,
 )
 from rfm_assets.postgres.connection import Target
+from rfm_assets.postgres.control import Control, label
 from rfm_assets.postgres.copying import Contents
-from rfm_assets.postgres.layout import PLACES, Place, control_table
+from rfm_assets.postgres.layout import PLACES, Place
 from rfm_assets.postgres.merging import Merged, Rows
 from rfm_assets.store import ROWS, Snapshot
 from rfm_assets.validation import CheckOutcome
@@ -197,14 +197,10 @@ class _Publishing:
             self.target.transaction(connection, lock=self.changes[0].table),
         ):
             return all(
-                self._recorded(connection, one.table, one.source, _label(one.as_of))
+                Control(connection, self.target.schema, one.table, one.source).published(one.as_of)
                 == (one.version, list(one.columns))
                 for one in written
             )
-
-    @property
-    def _control(self) -> sa.Table:
-        return control_table(self.target.schema)
 
     def _rows(self, connection: sa.Connection, snapshot: Snapshot, part: str) -> Rows:
         place = place_of(snapshot, part)
@@ -212,23 +208,32 @@ class _Publishing:
         stored = stored_columns(snapshot.table, place, schema, self.request.leave_out)
         return Rows(snapshot, part, place, present_table(self.target, connection, place), stored)
 
+    def _control(self, connection: sa.Connection, rows: Rows) -> Control:
+        return Control(connection, self.target.schema, rows.place.name, rows.snapshot.table)
+
     def _put(self, connection: sa.Connection, rows: Rows) -> Change:
         """Publish one part in the current transaction, if it is not there already."""
-        self._require_own(connection, rows)
-        snapshot = rows.snapshot
-        only_latest = self.request.history == "latest" and rows.place.dated
-        if only_latest and self._newer(connection, rows):
+        control, snapshot = self._control(connection, rows), rows.snapshot
+        if rows.place.named_by is None and (owner := control.owner()) is not None:
+            raise TableTaken(
+                table=rows.place.name,
+                schema=self.target.schema,
+                source=snapshot.table,
+                owner=owner,
+            )
+        only_latest = self.request.history == "latest" and snapshot.as_of is not None
+        if only_latest and control.later_dates(snapshot.as_of) & self.stored_dates:
             return _change(rows, "left out")
-        recorded = self._recorded(
-            connection, rows.place.name, snapshot.table, _label(snapshot.as_of)
-        )
-        is_known = recorded == (snapshot.version, rows.columns)
+        is_known = control.published(snapshot.as_of) == (snapshot.version, rows.columns)
         merged, found = Merged(0, 0, 0), rows.in_table(connection)
         is_there = is_known and found == rows.in_store
         if not is_there:
             merged = rows.merge(connection)
             found = rows.in_table(connection)
-        older = self._only_this(connection, rows) if only_latest else 0
+        older = 0
+        if only_latest:
+            control.forget_others(snapshot.as_of)
+            older = rows.delete_other_dates(connection)
         status: Status = "published"
         if is_known:
             status = "already published" if is_there else "repaired"
@@ -236,10 +241,16 @@ class _Publishing:
         outcomes = reconcile([change])
         if not all(outcome.passed for outcome in outcomes):
             raise ValidationFailed(
-                table=rows.place.name, as_of=_label(snapshot.as_of), outcomes=outcomes
+                table=rows.place.name, as_of=label(snapshot.as_of), outcomes=outcomes
             )
         if not is_there:
-            self._record(connection, rows)
+            control.record(
+                snapshot.as_of,
+                version=snapshot.version,
+                columns=rows.columns,
+                row_count=rows.in_store.rows,
+                run_id=self.request.run_id,
+            )
         return change
 
     def _withdraw(self, connection: sa.Connection, snapshot: Snapshot) -> list[Change]:
@@ -247,76 +258,10 @@ class _Publishing:
         changes: list[Change] = []
         for part in sorted(snapshot.manifest.files.keys() - self.request.parts - {ROWS}):
             rows = self._rows(connection, snapshot, part)
-            recorded = sa.delete(self._control).where(
-                self._of_source(rows), self._control.c.snapshot == _label(snapshot.as_of)
-            )
-            if connection.execute(recorded).rowcount:
+            if self._control(connection, rows).forget(snapshot.as_of):
                 gone = connection.execute(sa.delete(rows.table).where(rows.of_snapshot)).rowcount
                 changes.append(_change(rows, "withdrawn", Merged(0, 0, gone)))
         return changes
-
-    def _require_own(self, connection: sa.Connection, rows: Rows) -> None:
-        if rows.place.named_by is not None:
-            return
-        control = self._control.c
-        others = sa.select(control.source).where(
-            control.table_name == rows.place.name, control.source != rows.snapshot.table
-        )
-        owner = connection.execute(others.limit(1)).scalar()
-        if owner is not None:
-            raise TableTaken(
-                table=rows.place.name,
-                schema=self.target.schema,
-                source=rows.snapshot.table,
-                owner=owner,
-            )
-
-    def _newer(self, connection: sa.Connection, rows: Rows) -> bool:
-        """Whether a later date is published that the store has, too."""
-        later = self._control.c.as_of > rows.snapshot.as_of
-        dates = sa.select(self._control.c.as_of).where(self._of_source(rows), later)
-        return not self.stored_dates.isdisjoint(connection.execute(dates).scalars())
-
-    def _only_this(self, connection: sa.Connection, rows: Rows) -> int:
-        """Remove the other dates; how many rows they had."""
-        others = self._control.c.snapshot != _label(rows.snapshot.as_of)
-        connection.execute(sa.delete(self._control).where(self._of_source(rows), others))
-        return rows.delete_other_dates(connection)
-
-    def _recorded(
-        self, connection: sa.Connection, table: str, source: str, snapshot: str
-    ) -> tuple[str, list[str]] | None:
-        """The version that is published of a snapshot, and the columns that it filled."""
-        control = self._control.c
-        found = connection.execute(
-            sa.select(control.version, control.columns).where(
-                control.table_name == table,
-                control.source == source,
-                control.snapshot == snapshot,
-            )
-        ).first()
-        return None if found is None else (found.version, found.columns)
-
-    def _record(self, connection: sa.Connection, rows: Rows) -> None:
-        keys: dict[str, object] = {
-            "table_name": rows.place.name,
-            "source": rows.snapshot.table,
-            "snapshot": _label(rows.snapshot.as_of),
-        }
-        values: dict[str, object] = {
-            "as_of": rows.snapshot.as_of,
-            "version": rows.snapshot.version,
-            "columns": rows.columns,
-            "row_count": rows.in_store.rows,
-            "run_id": self.request.run_id,
-            "published_at": sa.func.clock_timestamp(),
-        }
-        record = insert(self._control).values(**keys, **values)
-        connection.execute(record.on_conflict_do_update(index_elements=list(keys), set_=values))
-
-    def _of_source(self, rows: Rows) -> sa.ColumnElement[bool]:
-        control = self._control.c
-        return sa.and_(control.table_name == rows.place.name, control.source == rows.snapshot.table)
 
 
 def _change(
@@ -344,10 +289,6 @@ def _change(
         in_store=rows.in_store if found else None,
         in_table=found,
     )
-
-
-def _label(as_of: date | None) -> str:
-    return str(as_of or "all")
 
 
 def _schema(snapshot: Snapshot, part: str) -> pa.Schema:
