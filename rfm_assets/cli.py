@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from rfm_assets import database_commands
 from rfm_assets.errors import RfmError
 from rfm_assets.terminal import out, show_latest
 
@@ -27,6 +28,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
+app.add_typer(database_commands.app, name="db")
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 Project = Annotated[

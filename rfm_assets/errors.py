@@ -511,3 +511,88 @@ class EngineUnavailable(RfmError):
     def __init__(self, *, engine: str, reason: str, fix: str) -> None:
         super().__init__(f"engine {engine}: {reason}. {fix}")
         self.engine, self.reason, self.fix = engine, reason, fix
+
+
+class DatabaseUrlInvalid(RfmError):
+    """An environment variable that should hold a database URL and does not. Its value is secret."""
+
+    def __init__(self, *, variable: str, reason: str) -> None:
+        super().__init__(
+            f"the environment variable {variable} {reason}. Set it where the runs are started to "
+            "`postgresql://user:password@host:5432/database`, with special characters of the "
+            "password percent-encoded."
+        )
+        self.variable = variable
+
+
+class DatabaseUnreachable(RfmError):
+    """A database that cannot be connected to, or that is gone in the middle."""
+
+    def __init__(self, *, place: str, reason: str, fix: str) -> None:
+        super().__init__(f"{place} {reason}. {fix}")
+        self.place, self.reason = place, reason
+
+
+class DatabaseRefused(RfmError):
+    """A database that refuses a statement. What was published before is still there."""
+
+    def __init__(self, *, place: str, schema: str, reason: str, fix: str, state: str) -> None:
+        super().__init__(
+            f"{place}, schema {schema}: {reason} (SQLSTATE {state}). {fix}; then run it again. "
+            "What was published before is unchanged."
+        )
+        self.place, self.schema, self.reason, self.state = place, schema, reason, state
+
+
+class DatabaseBusy(RfmError):
+    """Another session held a lock for longer than this one may wait."""
+
+    def __init__(self, *, place: str, what: str, seconds: int) -> None:
+        super().__init__(
+            f"{place}: waited {seconds} s, because {what}. Run it again when that one is done, or "
+            "raise `wait_seconds`. What was published before is unchanged."
+        )
+        self.place, self.what, self.seconds = place, what, seconds
+
+
+class DatabaseRevisionUnknown(RfmError):
+    """Tables made by a later release, which this one must not write to."""
+
+    def __init__(self, *, place: str, schema: str, revision: str, newest: str) -> None:
+        super().__init__(
+            f"{place}, schema {schema}: its tables have revision {revision}, and this release "
+            f"knows them up to {newest}. Upgrade rfm_assets here to the release that made them, "
+            "or name another schema. Nothing was changed."
+        )
+        self.place, self.schema, self.revision = place, schema, revision
+
+
+class ColumnUnpublishable(RfmError):
+    """A carried column that a Postgres table cannot have as it is."""
+
+    def __init__(self, *, table: str, column: str, reason: str, fix: str) -> None:
+        super().__init__(f"{table}: column {column!r} {reason}. {fix}")
+        self.table, self.column, self.reason = table, column, reason
+
+
+class TableTaken(RfmError):
+    """Two stored tables of one kind would share one Postgres table."""
+
+    def __init__(self, *, table: str, schema: str, source: str, owner: str) -> None:
+        super().__init__(
+            f"{source}: {schema}.{table} holds the rows of {owner}, and a schema has one table of "
+            f"this kind. Publish {source} to a schema of its own. If {owner} is no longer "
+            f"published, delete its rows from {schema}.{table} and {schema}.published_snapshots."
+        )
+        self.table, self.schema, self.source, self.owner = table, schema, source, owner
+
+
+class KindUnpublishable(RfmError):
+    """A stored table that no contract describes."""
+
+    def __init__(self, *, table: str, kind: str, available: Sequence[str]) -> None:
+        super().__init__(
+            f"published_asset_keys: {table!r} is of the kind {kind!r}, which has no contract and "
+            f"so no table in Postgres. Kinds that have: {', '.join(available)}."
+        )
+        self.key, self.table, self.kind = "published_asset_keys", table, kind

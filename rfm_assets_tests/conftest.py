@@ -2,16 +2,21 @@
 
 import os
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
+from rfm_assets_tests.postgres import EmbeddedPostgres, running_postgres
+from rfm_assets_tests.published import Shelf
 from rfm_assets_tests.tables import ENGINES, MakeTable, tables_on
 
 # A busy machine is no failure: how long one example takes says nothing about the result.
 settings.register_profile("unhurried", deadline=None)
 settings.load_profile("unhurried")
+
+_NUMBERS = count()
 
 
 @pytest.fixture(params=ENGINES)
@@ -29,3 +34,24 @@ def online_retail() -> Path:
     if not path.is_file():
         pytest.skip("no Online Retail CSV: set RFM_ONLINE_RETAIL to its path")
     return path.resolve()
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[EmbeddedPostgres]:
+    """One server for all tests of this process."""
+    with running_postgres() as server:
+        yield server
+
+
+@pytest.fixture
+def postgres(postgres_server: EmbeddedPostgres) -> Iterator[EmbeddedPostgres]:
+    """An empty database on that server."""
+    database = postgres_server.new_database(f"test_{next(_NUMBERS)}")
+    yield database
+    postgres_server.rows(f"drop database {database.database} with (force)")
+
+
+@pytest.fixture
+def shelf(tmp_path: Path, postgres: EmbeddedPostgres) -> Shelf:
+    """An empty store, and an empty database to publish it to."""
+    return Shelf(tmp_path / "store", postgres)

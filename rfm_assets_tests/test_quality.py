@@ -240,6 +240,7 @@ def test_every_rule_of_a_table_is_described() -> None:
         *quality.SUMMARY_RULES,
         *quality.SUPPRESSION_RULES,
         *quality.LIST_RULES,
+        *quality.DATABASE_RULES,
     }
     assert rules == set(quality.DESCRIPTIONS)
 

@@ -8,6 +8,7 @@ _MODULES = {
     "CustomerDataComponent": "customer_data",
     "CustomerSegmentationComponent": "customer_segments",
     "DeploymentComponent": "deployment",
+    "PublishToPostgresComponent": "publish_to_postgres",
     "SegmentMovementComponent": "segment_movement",
     "SegmentSummaryComponent": "segment_summary",
     "SuppressionListComponent": "suppression_list",

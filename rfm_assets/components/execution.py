@@ -57,10 +57,24 @@ class Published:
     publication: Publication
     metadata: Metadata
 
+    @property
+    def outcomes(self) -> Sequence[CheckOutcome]:
+        return self.publication.outcomes
+
+
+@dataclass(frozen=True)
+class Delivered:
+    """What is handed back instead where a week's tables went elsewhere than into the store."""
+
+    outcomes: Sequence[CheckOutcome]
+    metadata: Metadata
+
+
+Done = Mapping[dg.AssetKey, Published | Delivered]
 
 CONFIGURATION_ERRORS = (InvalidConfig, InvalidExpression, UnknownSegment)
 
-Work = Callable[[dg.AssetExecutionContext, Week, Inputs], Mapping[dg.AssetKey, Published]]
+Work = Callable[[dg.AssetExecutionContext, Week, Inputs], Done]
 """Computes and publishes one week: the run, the week, and what may be read."""
 
 
@@ -78,9 +92,7 @@ def publishing_assets(
     Without partitions (`partitioned=False`) there is one unit of work, without a date.
     """
 
-    def placed(
-        run: dg.AssetExecutionContext, week: Week, inputs: Inputs
-    ) -> Mapping[dg.AssetKey, Published]:
+    def placed(run: dg.AssetExecutionContext, week: Week, inputs: Inputs) -> Done:
         try:
             return work(run, week, inputs)
         except CONFIGURATION_ERRORS:
@@ -118,7 +130,7 @@ def run_weeks(
     weeks: Sequence[Week],
     store: StoreResource,
     engine: EngineResource,
-    work: Callable[[Week, Inputs], Mapping[dg.AssetKey, Published]],
+    work: Callable[[Week, Inputs], Done],
 ) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult | dg.AssetMaterialization]:
     """Publish each week in order and yield the check results, then the materialisations.
 
@@ -132,7 +144,7 @@ def run_weeks(
             again where its rows were refused, because they would be again.
     """
     outcomes: dict[dg.AssetKey, list[tuple[Week, CheckOutcome]]] = {}
-    done: list[tuple[Week, Mapping[dg.AssetKey, Published]]] = []
+    done: list[tuple[Week, Done]] = []
     with engine.yield_engine() as opened:
         for position, week in enumerate(weeks, start=1):
             if len(weeks) > 1:
@@ -140,7 +152,7 @@ def run_weeks(
             try:
                 published = work(week, Inputs(store.get_store(), opened))
                 for key, one in published.items():
-                    outcomes.setdefault(key, []).extend((week, o) for o in one.publication.outcomes)
+                    outcomes.setdefault(key, []).extend((week, o) for o in one.outcomes)
                 done.append((week, published))
                 opened.clear()
             except BaseException as error:  # A run that is terminated has published weeks, too.
@@ -224,7 +236,7 @@ def _key_of(context: dg.AssetExecutionContext, table: str) -> dg.AssetKey:
 
 
 def _materialised(
-    done: Sequence[tuple[Week, Mapping[dg.AssetKey, Published]]],
+    done: Sequence[tuple[Week, Done]],
 ) -> Iterator[dg.AssetMaterialization]:
     """What tells Dagster of weeks that are published although the run will fail."""
     for week, published in done:
@@ -234,7 +246,9 @@ def _materialised(
             )
 
 
-def _metadata(one: Published) -> Metadata:
+def _metadata(one: Published | Delivered) -> Metadata:
+    if isinstance(one, Delivered):
+        return one.metadata
     manifest = one.publication.snapshot.manifest
     counts = {f"rows in {part}": n for part, n in manifest.row_counts.items() if part != "rows"}
     return {

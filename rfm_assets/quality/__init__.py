@@ -6,6 +6,7 @@ numbers are computed is the domain's business; constraints of single columns are
 
 from rfm_assets.quality.catalogue import (
     CUSTOMER_RULES,
+    DATABASE_RULES,
     DESCRIPTIONS,
     LIST_RULES,
     MOVEMENT_RULES,
@@ -32,11 +33,12 @@ from rfm_assets.quality.segments import (
     reference_drift,
     transactions_cover_week,
 )
-from rfm_assets.quality.totals import reconciles
+from rfm_assets.quality.totals import reconciles, same_in_database
 from rfm_assets.quality.transactions import freshness, reject_rate, volume
 
 __all__ = [
     "CUSTOMER_RULES",
+    "DATABASE_RULES",
     "DESCRIPTIONS",
     "LIST_RULES",
     "MOVEMENT_RULES",
@@ -60,6 +62,7 @@ __all__ = [
     "reconciles",
     "reference_drift",
     "reject_rate",
+    "same_in_database",
     "suppression_current",
     "transactions_cover_week",
     "volume",

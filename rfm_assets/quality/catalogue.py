@@ -17,6 +17,7 @@ MOVEMENT_RULES = ("customers_reconcile",)
 SUMMARY_RULES = ("customers_reconcile",)
 SUPPRESSION_RULES = ("entries_readable", "entries_dated", "entries_volume", "entries_known")
 LIST_RULES = ("suppression_current", "no_suppressed_customer", "stages_reconcile")
+DATABASE_RULES = ("published_rows_reconcile", "published_money_reconciles")
 
 DESCRIPTIONS: Mapping[str, str] = {
     "rows_reconcile": "Blocks. Rows read = rows kept + rows set aside + rows dropped by policy.",
@@ -42,5 +43,7 @@ DESCRIPTIONS: Mapping[str, str] = {
     "suppression_current": "Blocks. Every suppression list was computed recently.",
     "no_suppressed_customer": "Blocks. Nobody on the list is on a suppression list.",
     "stages_reconcile": "Blocks. Audience = deliverable customers + customers excluded.",
+    "published_rows_reconcile": "Blocks. Every table in the database has the snapshot's rows.",
+    "published_money_reconciles": "Blocks. Money adds up to the same there, to a ten-thousandth.",
 }
 """What each rule asks, for the catalogue; those that can keep a table back begin with Blocks."""

@@ -1,4 +1,4 @@
-"""The rule that nothing is counted twice or lost, which every kind of table has."""
+"""The rules that nothing is counted twice or lost on its way from table to table."""
 
 from collections.abc import Mapping
 
@@ -28,6 +28,34 @@ def reconciles(
         next_step=f"{_scaled(abs(amount - total), decimals)} are counted twice or not at all. "
         "This is a defect of the computation: keep the input and report it.",
         n_failed=abs(amount - total) if decimals == 0 else 0,
+    )
+
+
+def same_in_database(
+    name: str, amounts: Mapping[str, tuple[int, int]], *, decimals: int = 0
+) -> CheckOutcome:
+    """Whether a database holds what the store holds; blocks.
+
+    Args:
+        name: Of the check, such as `published_rows_reconcile`.
+        amounts: By table or column, what the store holds and what the database does.
+        decimals: Digits of the unit behind the point, such as 4 for ten-thousandths.
+    """
+    differ = {what: pair for what, pair in amounts.items() if pair[0] != pair[1]}
+    shown = differ or amounts
+
+    def listed(side: int) -> str:
+        return ", ".join(f"{what} {_scaled(pair[side], decimals)}" for what, pair in shown.items())
+
+    return CheckOutcome(
+        name=name,
+        passed=not differ,
+        blocking=True,
+        observed=listed(1) or "nothing to compare",
+        expected=f"as stored: {listed(0)}" if amounts else "the same on both sides",
+        next_step="Look for triggers, rules or row security on the table that change what is "
+        "written, remove them, and run it again.",
+        n_failed=len(differ),
     )
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from rfm_assets_tests.components import conftest as components
 from rfm_assets_tests.docs.pages import copy_of_project
+from rfm_assets_tests.postgres import EmbeddedPostgres
 
 project = components.project
 
@@ -73,3 +74,10 @@ def after_demo(demo: Path, tmp_path: Path) -> Callable[[], Path]:
         return folder
 
     return make
+
+
+@pytest.fixture
+def crm(postgres: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch) -> EmbeddedPostgres:
+    """The database that the pages publish to."""
+    monkeypatch.setenv("CRM_DATABASE_URL", postgres.url)
+    return postgres

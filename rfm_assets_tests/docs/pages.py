@@ -11,6 +11,7 @@ The word after the language of a fence says what a block is for:
 * `yaml attributes=COMPONENT fails`: attributes that do not
 * `yaml run=KEY fails`: put below that key of the page's transactions, makes the run fail
 * `yaml scheme=NAME`: a segment scheme; `yaml lint=NAME`: replaces its last rule and fails
+* `sql`: a query on what the page publishes to Postgres
 * `text output`: what the block before it prints, `…` standing for anything
 * `text demo`: what `rfm demo` prints, with other figures
 """
@@ -23,7 +24,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-PAGES = ("README.md", "docs/your-own-data.md", "docs/segmentation.md", "docs/operations.md")
+PAGES = (
+    "README.md",
+    "docs/your-own-data.md",
+    "docs/segmentation.md",
+    "docs/operations.md",
+    "docs/publishing-to-postgres.md",
+)
 """The pages that are executed; docs/reference is written from the code."""
 
 _FENCE = re.compile(r"^```(.*)$")

@@ -23,11 +23,13 @@ from rfm_assets.store import Store
 from rfm_assets_tests.components.conftest import Project
 from rfm_assets_tests.docs.conftest import environment, shell
 from rfm_assets_tests.docs.pages import PAGES, ROOT, Block, blocks
+from rfm_assets_tests.postgres import EmbeddedPostgres
 
 WEEKS = {
     "README.md": ["2025-03-10", "2025-03-17", "2025-03-24", "2025-03-31"],
     "docs/your-own-data.md": ["2025-05-26", *(f"2025-06-{day:02}" for day in (2, 9, 16, 23, 30))],
     "docs/operations.md": ["2025-06-09", "2025-06-16", "2025-06-23"],
+    "docs/publishing-to-postgres.md": ["2025-03-10", "2025-03-17"],
 }
 """The oldest weeks that the store has once a page is done."""
 
@@ -45,7 +47,13 @@ def run_python(block: Block, namespace: dict[str, Any]) -> None:
     block.prints(printed.getvalue(), whole=True)
 
 
-def do(page: str, folder: Path, command: Callable[[Block], None]) -> None:
+def run_query(block: Block, database: EmbeddedPostgres) -> None:
+    rows = database.rows(block.text)
+    printed = "\n".join(" | ".join("" if v is None else str(v) for v in row) for row in rows)
+    block.prints(printed, whole=True)
+
+
+def do(page: str, folder: Path, command: Callable[[Block], None], crm: EmbeddedPostgres) -> None:
     """Everything on a page that a reader would do, in order."""
     namespace: dict[str, Any] = {}
     for block in blocks(page):
@@ -55,12 +63,17 @@ def do(page: str, folder: Path, command: Callable[[Block], None]) -> None:
             run_python(block, namespace)
         elif block.language == "bash" and "run" in block.flags:
             command(block)
+        elif block.language == "sql":
+            run_query(block, crm)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES)
 def test_page_for_real(
-    page: str, after_demo: Callable[[], Path], monkeypatch: pytest.MonkeyPatch
+    page: str,
+    after_demo: Callable[[], Path],
+    crm: EmbeddedPostgres,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     folder = after_demo()
     monkeypatch.chdir(folder)
@@ -72,14 +85,18 @@ def test_page_for_real(
         assert result.returncode == 0, f"{block.place}\n{result.stdout}"
         block.prints(result.stdout, whole=False)
 
-    do(page, folder, command)
+    do(page, folder, command, crm)
 
     expect_weeks(page, folder)
 
 
 @pytest.mark.parametrize("page", PAGES)
 def test_page_in_one_process(
-    page: str, project: Project, demo: Path, monkeypatch: pytest.MonkeyPatch
+    page: str,
+    project: Project,
+    demo: Path,
+    crm: EmbeddedPostgres,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The same, with the commands of `dg` done by Dagster in this process, in seconds."""
     folder = project.root
@@ -99,7 +116,7 @@ def test_page_in_one_process(
             elif not line.startswith(("dg ", "source ")):
                 assert shell(folder, line, env).returncode == 0, f"{block.place}: {line}"
 
-    do(page, folder, command)
+    do(page, folder, command, crm)
 
     expect_weeks(page, folder)
 

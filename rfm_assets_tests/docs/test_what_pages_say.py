@@ -13,6 +13,7 @@ from rfm_assets.domain.row_policy import REJECT_REASONS
 from rfm_assets.domain.suppression import SUPPRESSION_REASONS
 from rfm_assets.library import benchmarks, packaged_schemes
 from rfm_assets.loading import ROOT_VARIABLE
+from rfm_assets.postgres.layout import CONTROL, PLACES
 from rfm_assets.validation import described_checks
 from rfm_assets_tests.docs.pages import PAGES, ROOT, blocks, every_block, prose, text_of
 
@@ -26,6 +27,7 @@ RULES = (
     *quality.SUMMARY_RULES,
     *quality.SUPPRESSION_RULES,
     *quality.LIST_RULES,
+    *quality.DATABASE_RULES,
 )
 
 
@@ -117,6 +119,19 @@ def test_blocking_checks_are_those_that_block() -> None:
             continue
         assert ("blocks" in how) == text.startswith("Blocks"), name
         assert ("warns" in how) == ("arns" in text), name
+
+
+def test_published_tables_are_those_described() -> None:
+    described: dict[str, tuple[str, list[str]]] = {}
+    for line in text_of("docs/publishing-to-postgres.md").splitlines():
+        cells = [re.findall(r"`([^`]+)`", cell) for cell in line.split("|")[2:5]]
+        if line.startswith("|") and len(cells) == 3 and len(cells[0]) == 1:
+            described[cells[0][0]] = (cells[1][0] if cells[1] else "", cells[2])
+    made = {
+        place.name: (", ".join(place.key), [", ".join(names) for names in place.indexes])
+        for place in PLACES.values()
+    }
+    assert described == made | {CONTROL: ("table_name, source, snapshot", [])}
 
 
 def test_limits_are_the_defaults() -> None:

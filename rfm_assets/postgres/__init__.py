@@ -1,0 +1,1 @@
+"""Stored tables in a Postgres schema, for applications. Nothing here knows of Dagster."""

@@ -1,0 +1,222 @@
+"""Which Postgres table a stored table becomes: columns, types, keys, indexes, comments.
+
+Everything follows from the contracts in `schemas.py`. The migrations make the tables, and a test
+holds the two to be the same; columns that a deployment carries along are in `attributes.py`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
+
+from rfm_assets.schemas import (
+    CAMPAIGN_LIST,
+    CUSTOMER_DATA,
+    CUSTOMER_SEGMENTS,
+    SEGMENT_MOVEMENT,
+    SEGMENT_SUMMARY,
+    SUPPRESSION_LIST,
+    TRANSACTION_DATA,
+    TRANSACTION_DATA_REJECTS,
+    TableContract,
+)
+from rfm_assets.store import ROWS
+
+AS_OF = "as_of"
+STAMPS = frozenset({"segmented_at"})
+"""Columns that say when a row was computed, and so differ after every run."""
+
+CONTROL = "published_snapshots"
+
+TYPES: Mapping[str, type[sa.types.TypeEngine]] = {
+    "string": sa.Text,
+    "str": sa.Text,
+    "int8": sa.SmallInteger,
+    "int32": sa.Integer,
+    "int64": sa.BigInteger,
+    # Also for money: the same 64 bits as in the store, so that both sides compare equal. A numeric
+    # with four decimals could not hold means, nor sums beyond 2**53 ten-thousandths, unchanged.
+    "float64": sa.Double,
+    "datetime64": sa.TIMESTAMP,
+    "date": sa.Date,
+}
+"""What the types of the contracts are in Postgres, by the beginning of their names."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the rows of one part of one kind of table go.
+
+    `named_by` is the column that tells several tables of the kind apart in one Postgres table;
+    without it, there is one of the kind in a schema. `money` is what both sides are summed by.
+    """
+
+    name: str
+    contract: TableContract
+    about: str
+    dated: bool = True
+    named_by: str | None = None
+    indexes: tuple[tuple[str, ...], ...] = ()
+    money: tuple[str, ...] = ()
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns that the migrations make, in Postgres' spelling."""
+        own = [column_name(name) for name in self.contract.schema.columns]
+        return tuple(dict.fromkeys([*self.added, *own]))
+
+    @property
+    def added(self) -> tuple[str, ...]:
+        """Columns that tell snapshots apart and may be missing in the stored rows."""
+        named = (self.named_by,) if self.named_by else ()
+        return (*named, AS_OF) if self.dated else named
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """The primary key; empty where rows have none."""
+        own = [column_name(name) for name in self.contract.key if name != AS_OF]
+        return (*self.added, *own) if own else ()
+
+
+PLACES: Mapping[tuple[str, str], Place] = {
+    ("customer_segments", ROWS): Place(
+        "customer_segments",
+        CUSTOMER_SEGMENTS,
+        "One row per customer and as_of: recency, frequency, monetary, scores and segment",
+        indexes=((AS_OF, "segment"), ("customer_id", AS_OF)),
+        money=("monetary",),
+    ),
+    ("customer_segments", "excluded"): Place(
+        "customer_segments_excluded",
+        CUSTOMER_SEGMENTS.parts["excluded"],
+        "Customers who are not in customer_segments at that as_of, each with one reason",
+        indexes=(("customer_id", AS_OF),),
+    ),
+    ("segment_movement", ROWS): Place(
+        "segment_movement",
+        SEGMENT_MOVEMENT,
+        "One row per pair of segments: who moved there since the snapshot before",
+        money=("monetary_before", "monetary_now"),
+    ),
+    ("segment_summary", ROWS): Place(
+        "segment_summary",
+        SEGMENT_SUMMARY,
+        "One row per segment and as_of: its size and value",
+        money=("monetary_total",),
+    ),
+    ("suppression_list", ROWS): Place(
+        "suppression_list",
+        SUPPRESSION_LIST,
+        "Customers who must not be contacted, each once per list and as_of",
+        named_by="list",
+        indexes=(("customer_id", AS_OF),),
+    ),
+    ("campaign_list", ROWS): Place(
+        "campaign_members",
+        CAMPAIGN_LIST,
+        "Deliverable customers of every campaign list, best first by rank",
+        named_by="campaign",
+        indexes=(("campaign", AS_OF, "rank"), ("customer_id", AS_OF)),
+        money=("monetary",),
+    ),
+    ("campaign_list", "excluded"): Place(
+        "campaign_exclusions",
+        CAMPAIGN_LIST.parts["excluded"],
+        "Customers of a campaign's audience who are not on its list, each with one reason",
+        named_by="campaign",
+        indexes=(("customer_id", AS_OF),),
+    ),
+    ("customer_data", ROWS): Place(
+        "customer_data", CUSTOMER_DATA, "Attributes of customers, one row each", dated=False
+    ),
+    ("transaction_data", ROWS): Place(
+        "transaction_data",
+        TRANSACTION_DATA,
+        "Canonical transactions: one row per order line, order, payment or charge",
+        dated=False,
+        indexes=(("customer_id", "date"),),
+        money=("amount",),
+    ),
+    ("transaction_data_rejects", ROWS): Place(
+        "transaction_data_rejects",
+        TRANSACTION_DATA_REJECTS,
+        "Source rows that could not be used, each with its reason",
+        dated=False,
+    ),
+}
+"""By kind of stored table and part."""
+
+_ADDED: Mapping[str, tuple[type[sa.types.TypeEngine], str]] = {
+    AS_OF: (sa.Date, "The date the row describes"),
+    "campaign": (sa.Text, "The campaign list, by its asset"),
+    "list": (sa.Text, "The suppression list, by its asset"),
+}
+"""Type and comment of the columns that the stored rows may not have."""
+
+
+def contract_columns() -> frozenset[str]:
+    """Stored columns that some table always has; any other is carried along."""
+    return frozenset(name for place in PLACES.values() for name in place.contract.schema.columns)
+
+
+def column_name(stored: str) -> str:
+    """How a stored column is called in Postgres: in lower case, so that nobody has to quote it."""
+    return stored.lower()
+
+
+@cache
+def published_tables(schema: str) -> sa.MetaData:
+    """Every table that the migrations make, in `schema`."""
+    metadata = sa.MetaData(schema=schema)
+    for place in PLACES.values():
+        _table(metadata, place)
+    sa.Table(
+        CONTROL,
+        metadata,
+        sa.Column("table_name", sa.Text, comment="Table of this schema"),
+        sa.Column("source", sa.Text, comment="Stored table the rows come from"),
+        sa.Column("snapshot", sa.Text, comment="Its as_of as text, or all"),
+        sa.Column("as_of", sa.Date, comment="Its as_of; empty for a table without dates"),
+        sa.Column("version", sa.Text, nullable=False, comment="Its version in the store"),
+        sa.Column(
+            "columns", postgresql.ARRAY(sa.Text), nullable=False, comment="Columns that it filled"
+        ),
+        sa.Column("row_count", sa.BigInteger, nullable=False, comment="Its rows"),
+        sa.Column("run_id", sa.Text, nullable=False, comment="Run that published it"),
+        sa.Column(
+            "published_at", sa.TIMESTAMP(timezone=True), nullable=False, comment="When it did"
+        ),
+        sa.PrimaryKeyConstraint("table_name", "source", "snapshot", name=f"{CONTROL}_pkey"),
+        comment="What is published: one row per table and snapshot",
+    )
+    return metadata
+
+
+def control_table(schema: str) -> sa.Table:
+    """The table that says which version of which snapshot is published."""
+    return published_tables(schema).tables[f"{schema}.{CONTROL}"]
+
+
+def _table(metadata: sa.MetaData, place: Place) -> sa.Table:
+    columns = {
+        name: sa.Column(name, _ADDED[name][0], comment=_ADDED[name][1]) for name in place.added
+    }
+    for stored, declared in place.contract.schema.columns.items():
+        columns[column_name(stored)] = sa.Column(
+            column_name(stored),
+            _type(str(declared.dtype)),
+            nullable=bool(declared.nullable),
+            comment=declared.description,
+        )
+    for name in (*place.added, *place.key):
+        columns[name].nullable = False
+    # Postgres makes the primary key's index itself; without a key, rows are replaced as a whole.
+    key = [sa.PrimaryKeyConstraint(*place.key, name=f"{place.name}_pkey")] if place.key else []
+    indexes = [sa.Index(f"{place.name}_{'_'.join(names)}_idx", *names) for names in place.indexes]
+    return sa.Table(place.name, metadata, *columns.values(), *key, *indexes, comment=place.about)
+
+
+def _type(dtype: str) -> sa.types.TypeEngine:
+    return next(kind for prefix, kind in TYPES.items() if dtype.startswith(prefix))()
