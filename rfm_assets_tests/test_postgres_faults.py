@@ -439,7 +439,7 @@ def test_a_stored_file_that_is_damaged(half_way: Shelf) -> None:
     whole = file.read_bytes()
     file.write_bytes(whole[: len(whole) // 2])
 
-    with pytest.raises(SnapshotUnreadable, match="cannot be read as Parquet"):
+    with pytest.raises(SnapshotUnreadable, match="is damaged"):
         half_way.publish()
 
     assert half_way.money() == OLD
