@@ -511,3 +511,23 @@ class EngineUnavailable(RfmError):
     def __init__(self, *, engine: str, reason: str, fix: str) -> None:
         super().__init__(f"engine {engine}: {reason}. {fix}")
         self.engine, self.reason, self.fix = engine, reason, fix
+
+
+class DatabaseUrlInvalid(RfmError):
+    """An environment variable that should hold a database URL and does not. Its value is secret."""
+
+    def __init__(self, *, variable: str, reason: str) -> None:
+        super().__init__(
+            f"the environment variable {variable} {reason}. Set it where the runs are started to "
+            "`postgresql://user:password@host:5432/database`, with special characters of the "
+            "password percent-encoded."
+        )
+        self.variable = variable
+
+
+class DatabaseUnreachable(RfmError):
+    """A database that cannot be connected to, or that is gone in the middle."""
+
+    def __init__(self, *, place: str, reason: str, fix: str) -> None:
+        super().__init__(f"{place} {reason}. {fix}")
+        self.place, self.reason = place, reason
