@@ -80,7 +80,7 @@ class DuckDBEngine:
         self._checkpoints = 0
 
     def scan_parquet(self, paths: Sequence[AnyPath]) -> Table:
-        self._reach(paths)
+        self.reach(paths)
         # DuckDB reads a pattern even where a file of that name exists: another store's, then.
         # The store's folders are called as_of=...: DuckDB would make columns of them.
         with parquet_of(paths):
@@ -109,7 +109,7 @@ class DuckDBEngine:
     def write_parquet(self, table: Table, folder: AnyPath, *, sort_by: Sequence[str]) -> int:
         with storage(folder):
             folder.mkdir(parents=True, exist_ok=True)
-        self._reach([folder])
+        self.reach([folder])
         target = folder / FILE_NAME
         with duckdb_running(folder, self._spill):
             relation = self._relation(table.sort(*sort_by, nulls_last=True) if sort_by else table)
@@ -164,7 +164,7 @@ class DuckDBEngine:
             return native
         return self.connection.from_arrow(to_arrow(table))
 
-    def _reach(self, paths: Sequence[AnyPath]) -> None:
+    def reach(self, paths: Sequence[AnyPath]) -> None:
         """Let DuckDB read and write where the paths lie, if that is not the local disk."""
         for path in paths:
             remote = isinstance(path, UPath) and path.protocol not in {"", "file"}

@@ -4,6 +4,7 @@ import atexit
 import os
 import re
 import shutil
+import sys
 import tempfile
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,7 +12,7 @@ from contextlib import AbstractContextManager, contextmanager
 from functools import cache, partial
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import narwhals as nw
 import pyarrow as pa
@@ -125,9 +126,23 @@ class SparkEngine:
 
     def day_number(self, table: Table, column: str) -> Table:
         others = beside_day(table, column)
-        functions = _functions(self.session)
+        functions = self.functions
         day = functions.unix_date(functions.to_date(functions.col(column))).cast("int")
         return nw.from_native(self._frame(table).select(*others, day.alias("day")))
+
+    def read_parquet_files(self, paths: Sequence[AnyPath]) -> "DataFrame":
+        """Files that others wrote, each with the columns of all; their folders name no columns."""
+        reader = self.session.read.option("mergeSchema", str(len(paths) > 1).lower())
+        return reader.option("recursiveFileLookup", "true").parquet(*map(_address, paths))
+
+    @property
+    def functions(self) -> Any:
+        """The module of column functions that fits the session, classic or Connect."""
+        if type(self.session).__module__.startswith("pyspark.sql.connect"):
+            from pyspark.sql.connect import functions
+        else:
+            from pyspark.sql import functions
+        return functions
 
     def reading(self) -> AbstractContextManager[DuckDBEngine]:
         return self._reading()
@@ -241,13 +256,14 @@ def _without_zones(frame: "DataFrame") -> "DataFrame":
     return frame.withColumns({name: frame[name].cast("timestamp_ntz") for name in zoned})
 
 
-def _functions(session: "SparkSession"):  # noqa: ANN202  one of two modules
-    """The column functions that fit the session, classic or Connect."""
-    if type(session).__module__.startswith("pyspark.sql.connect"):
-        from pyspark.sql.connect import functions
-    else:
-        from pyspark.sql import functions
-    return functions
+def spark_failures() -> tuple[type[Exception], ...]:
+    """What Spark raises, for an `except`; nothing where it was never loaded."""
+    if "pyspark" not in sys.modules:
+        return ()
+    from py4j.protocol import Py4JError
+    from pyspark.errors import PySparkException
+
+    return PySparkException, Py4JError
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from datetime import date
 from typing import Annotated, Literal, TypeAlias
 from zoneinfo import ZoneInfo
 
@@ -18,6 +19,7 @@ from rfm_assets.domain.generator import GeneratorConfig
 from rfm_assets.domain.kinds import Kind
 from rfm_assets.domain.transactions import PARSED_COLUMNS
 from rfm_assets.errors import InvalidExpression
+from rfm_assets.sources.places import installed, on_a_disk, reachable
 
 RESERVED_NAMES = (*PARSED_COLUMNS, "refund_amount")
 """Columns that ingestion makes itself, so that no attribute may be called so."""
@@ -99,12 +101,20 @@ class SourceFormat(ConfigModel):
         return self
 
 
+Path: TypeAlias = Annotated[str, AfterValidator(reachable)]
+"""A file, folder or glob, below the project or on a bucket that can be reached."""
+
+LocalPath: TypeAlias = Annotated[str, AfterValidator(on_a_disk)]
+"""A file on a disk."""
+
+
 class CsvSource(SourceFormat):
     """One or several CSV files with a header line, plain or gzip."""
 
     type: Literal["csv"]
-    path: str | list[str] = Field(
-        description="File, list of files, or glob such as `orders/*.csv.gz`.",
+    path: Path | list[Path] = Field(
+        description="File, list of files, or glob such as `orders/*.csv.gz`; also on a bucket, "
+        "such as `s3://shop/orders/*.csv.gz`.",
         examples=["data/customers.csv"],
     )
     delimiter: str = Field(
@@ -137,7 +147,7 @@ class ExcelSource(SourceFormat):
     """A sheet of an Excel workbook whose first row is the header."""
 
     type: Literal["excel"]
-    path: str = Field(description="The workbook (.xlsx, .xls, .xlsb, .ods).")
+    path: LocalPath = Field(description="The workbook (.xlsx, .xls, .xlsb, .ods).")
     sheet: str | None = Field(
         default=None, description="Name of the sheet; the first one if it is left out."
     )
@@ -147,8 +157,9 @@ class ParquetSource(SourceFormat):
     """Parquet files: one, several, a glob, or a folder with or without `key=value` folders."""
 
     type: Literal["parquet"]
-    path: str | list[str] = Field(
-        description="File, list of files, glob, or folder; `key=value` folders become columns."
+    path: Path | list[Path] = Field(
+        description="File, list of files, glob, or folder, also on a bucket; `key=value` folders "
+        "become columns."
     )
 
 
@@ -156,7 +167,7 @@ class DuckDBSource(SourceFormat):
     """A table or a query of a DuckDB database file, which is opened read-only."""
 
     type: Literal["duckdb"]
-    path: str = Field(description="The database file.")
+    path: LocalPath = Field(description="The database file.")
     table: str | None = Field(default=None, description="Table or view to read.")
     query: str | None = Field(
         default=None,
@@ -165,10 +176,93 @@ class DuckDBSource(SourceFormat):
 
     @model_validator(mode="after")
     def _table_or_query(self) -> DuckDBSource:
-        if (self.table is None) == (self.query is None):
-            message = "give either `table` or `query`"
-            raise ValueError(message)
+        _one_of(self.table, self.query)
         return self
+
+
+def _one_of(table: str | None, query: str | None) -> None:
+    if (table is None) == (query is None):
+        message = "give either `table` or `query`"
+        raise ValueError(message)
+
+
+def _name_of_variable(name: str) -> str:
+    # Not shown: what stands here by mistake is the URL, with the password.
+    if re.fullmatch(r"[A-Za-z_]\w*", name) is None:
+        message = (
+            "url_env is not the name of an environment variable. Write the name, such as "
+            "SHOP_DATABASE_URL, and keep the URL in that variable."
+        )
+        raise ValueError(message)
+    return name
+
+
+class PostgresTable(SourceFormat):
+    """A table, view or query of a Postgres database, read in a transaction that cannot write."""
+
+    type: Literal["postgres"]
+    url_env: Annotated[str, AfterValidator(_name_of_variable)] = Field(
+        description="Name of the environment variable with the database's URL, such as "
+        "postgresql://user:password@host:5432/shop; the URL itself stands nowhere else.",
+        examples=["SHOP_DATABASE_URL"],
+    )
+    table: str | None = Field(
+        default=None,
+        min_length=1,
+        description="Table or view to read, with its schema if it is not on the search path, such "
+        "as `sales.orders`.",
+    )
+    query: str | None = Field(
+        default=None,
+        min_length=1,
+        description="SELECT to read from instead; it runs on the server as it is written, within "
+        "the one that fetches the mapped columns.",
+    )
+    where: str | None = Field(
+        default=None,
+        description="Condition that the server applies, over the table's or query's columns, such "
+        "as `status = 'paid' and not test`.",
+    )
+    order_by: list[str] = Field(
+        default=[],
+        description="Columns by which the server sorts, so that row numbers, and which of several "
+        "duplicates comes first, are the same each time.",
+    )
+
+    @model_validator(mode="after")
+    def _table_or_query(self) -> PostgresTable:
+        _one_of(self.table, self.query)
+        installed("adbc_driver_postgresql", "adbc_driver_manager", extra="postgres")
+        return self
+
+    @field_validator("where")
+    @classmethod
+    def _where_is_an_expression(cls, where: str | None) -> str | None:
+        try:
+            if where is not None:
+                parse(where)
+        except InvalidExpression as error:
+            raise ValueError(str(error)) from error
+        return where
+
+
+class PostgresSource(PostgresTable):
+    """The same for transactions, which have a date."""
+
+    since: date | None = Field(
+        default=None,
+        description="First day to read; the server leaves out rows that `columns.date` puts before.",
+    )
+
+
+class SparkSource(SourceFormat):
+    """A table or view of Spark's catalogue; it needs `engine: spark`."""
+
+    type: Literal["spark"]
+    table: str = Field(
+        min_length=1,
+        description="Name in the catalogue, such as `sales.orders` or `lake.sales.orders`.",
+    )
 
 
 class GeneratorSource(SourceFormat, GeneratorConfig):
@@ -178,7 +272,13 @@ class GeneratorSource(SourceFormat, GeneratorConfig):
 
 
 Source: TypeAlias = Annotated[
-    CsvSource | ExcelSource | ParquetSource | DuckDBSource | GeneratorSource,
+    CsvSource
+    | ExcelSource
+    | ParquetSource
+    | DuckDBSource
+    | PostgresSource
+    | SparkSource
+    | GeneratorSource,
     Field(discriminator="type"),
 ]
 """Any source; `type` tells which."""

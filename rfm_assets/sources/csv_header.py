@@ -31,7 +31,20 @@ class Header:
 
 def open_plain(file: SourceFile) -> IO[bytes]:
     """The bytes of the file, decompressed."""
-    return gzip.open(file.path) if file.is_gzip else file.path.open("rb")
+    stream = file.path.open("rb")
+    return _Unpacked(stream) if file.is_gzip else stream
+
+
+class _Unpacked(gzip.GzipFile):
+    """The content of a gzip file that closes with it."""
+
+    def __init__(self, packed: IO[bytes]) -> None:
+        super().__init__(fileobj=packed, mode="rb")
+        self.packed = packed
+
+    def close(self) -> None:
+        super().close()
+        self.packed.close()
 
 
 def header(file: SourceFile, source: CsvSource) -> Header:

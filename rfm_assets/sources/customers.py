@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from dataclasses import dataclass, replace
+from datetime import date, datetime
 from pathlib import Path
 from typing import Annotated, TypeAlias
 
@@ -20,9 +20,11 @@ from pydantic import Field
 
 from rfm_assets.domain.frames import Table
 from rfm_assets.domain.kinds import Kind
+from rfm_assets.engines.base import Engine, collect_rows
 from rfm_assets.engines.duckdb_engine import DuckDBEngine
+from rfm_assets.engines.spark_engine import SparkEngine
 from rfm_assets.errors import ColumnMissing, SourceStale
-from rfm_assets.sources import csv_files, csv_header
+from rfm_assets.sources import csv_files, csv_header, spark_tables
 from rfm_assets.sources.config import (
     Attribute,
     CsvSource,
@@ -30,19 +32,29 @@ from rfm_assets.sources.config import (
     ExcelSource,
     GeneratorSource,
     ParquetSource,
+    PostgresTable,
+    SparkSource,
 )
-from rfm_assets.sources.files import SourceFile, find, fingerprint, refuse_twins
+from rfm_assets.sources.files import SourceFile, find, refuse_twins
 from rfm_assets.sources.mapping import attribute_value, is_unreadable, parsed_as, schema_of
 from rfm_assets.sources.parsing import NativeKind, Parser
-from rfm_assets.sources.reading import count, held, typed_source
+from rfm_assets.sources.reading import Asked, Found, count, held, needs_spark, typed_source
+from rfm_assets.sources.spark_tables import SparkRows
 
 FileSource: TypeAlias = Annotated[
-    CsvSource | ExcelSource | ParquetSource | DuckDBSource, Field(discriminator="type")
+    CsvSource | ExcelSource | ParquetSource | DuckDBSource | PostgresTable | SparkSource,
+    Field(discriminator="type"),
 ]
 """A source that somebody else writes; `type` tells which."""
 
 CustomerSource: TypeAlias = Annotated[
-    CsvSource | ExcelSource | ParquetSource | DuckDBSource | GeneratorSource,
+    CsvSource
+    | ExcelSource
+    | ParquetSource
+    | DuckDBSource
+    | PostgresTable
+    | SparkSource
+    | GeneratorSource,
     Field(discriminator="type"),
 ]
 """The same, or the generator's customers."""
@@ -86,7 +98,7 @@ def read_customers(
     *,
     customer_id: str,
     attributes: Mapping[str, Attribute],
-    engine: DuckDBEngine,
+    engine: Engine,
     root: Path,
     time_zone: str = "UTC",
     generate_until: date | None = None,
@@ -105,33 +117,67 @@ def read_customers(
     Raises:
         RfmError: The source is missing, empty, cut off or damaged, or a column is not there.
     """
+    if isinstance(engine, SparkEngine) and isinstance(source, SparkSource | ParquetSource):
+        by_spark = spark_tables.customers(
+            source,
+            customer_id=customer_id,
+            attributes=attributes,
+            engine=engine,
+            root=root,
+            time_zone=time_zone,
+        )
+        if by_spark is not None:
+            return _by_spark(by_spark, attributes, engine)
+    if isinstance(source, SparkSource):
+        raise needs_spark(source)
+    if not isinstance(engine, DuckDBEngine):
+        with engine.reading() as reader:
+            found = read_customers(
+                source,
+                customer_id=customer_id,
+                attributes=attributes,
+                engine=reader,
+                root=root,
+                time_zone=time_zone,
+                generate_until=generate_until,
+            )
+            return replace(found, table=engine.adopt(found.table))
     parser = Parser(source, time_zone)
     wanted = {"columns.customer_id": customer_id}
     wanted |= {f"columns.{name}": attribute.column for name, attribute in attributes.items()}
     broken = 0
+    schema: Mapping[str, NativeKind | None]
     if isinstance(source, CsvSource):
         files = find(source.path, root, ".csv")
-        relation, broken = _csv(source, files, wanted, engine)
-        name, settings = files[0].name, ""
-        schema: Mapping[str, NativeKind | None] = dict.fromkeys(set(wanted.values()), "text")
-    else:
-        used = list(wanted.items())
-        found = typed_source(source, engine, root, generate_until, used, customers=True)
-        relation, files, name, settings = found.relation, found.files, found.name, found.settings
-        schema = schema_of(relation)
-        _require(wanted, schema, name)
-    typed = held(_typed(relation, customer_id, attributes, schema, parser), engine, name)
-    if isinstance(source, CsvSource):
+        lines, broken = _csv(source, files, wanted, engine)
+        schema = dict.fromkeys(set(wanted.values()), "text")
+        found = Found(lines, files, "", files[0].name)
+        typed = held(_typed(lines, customer_id, attributes, schema, parser), engine, found.name)
         engine.connection.execute(csv_files.FORGET_LINES)
+    else:
+        asked = Asked(
+            columns=tuple(wanted.items()),
+            numbers=frozenset(a.column for a in attributes.values() if a.kind == "number"),
+            dated_by=None,
+            time_zone=time_zone,
+            generate_until=generate_until,
+            customers=True,
+        )
+        found = typed_source(source, engine, root, asked)
+        schema = schema_of(found.relation)
+        with found.receiving():
+            _require(wanted, schema, found.name)
+            typed = _typed(found.relation, customer_id, attributes, schema, parser)
+            typed = held(typed, engine, found.name)
     named = typed.filter(Column("customer_id").isnotnull())
     rows, kept = count(typed), count(named)
     unreadable = {name: count(named.filter(Column(f"unreadable:{name}"))) for name in attributes}
     named = named.select(Column("customer_id"), *(Column(name) for name in attributes))
-    written = [datetime.fromtimestamp(file.path.stat().st_mtime, UTC) for file in files]
+    written = [file.written_at for file in found.files]
     return CustomerReading(
         table=nw.from_native(named),
-        name=name,
-        source_fingerprint=fingerprint(files, settings=settings),
+        name=found.name,
+        source_fingerprint=found.fingerprint(typed),
         rows=kept,
         rows_without_customer=rows - kept,
         broken_lines=broken,
@@ -141,10 +187,36 @@ def read_customers(
     )
 
 
+def _by_spark(
+    read: SparkRows, attributes: Mapping[str, Attribute], engine: SparkEngine
+) -> CustomerReading:
+    table = engine.checkpoint(read.table)
+    named = table.filter(~nw.col("customer_id").is_null())
+    counted = named.select(
+        nw.len().alias("rows"),
+        *(
+            nw.col(f"unreadable:{name}").cast(nw.Int64).sum().alias(f"unreadable:{name}")
+            for name in attributes
+        ),
+    )
+    (counts,) = collect_rows(counted)
+    return CustomerReading(
+        table=named.select("customer_id", *attributes),
+        name=read.name,
+        source_fingerprint=read.source_fingerprint,
+        rows=int(counts["rows"]),
+        rows_without_customer=read.rows - int(counts["rows"]),
+        broken_lines=0,
+        written_at=min((file.written_at for file in read.files), default=None),
+        unreadable={name: int(counts[f"unreadable:{name}"] or 0) for name in attributes},
+    )
+
+
 def _csv(
     source: CsvSource, files: list[SourceFile], wanted: Mapping[str, str], engine: DuckDBEngine
 ) -> tuple[duckdb.DuckDBPyRelation, int]:
     headed = [(file, csv_header.header(file, source)) for file in files]
+    engine.reach([file.path for file in files])
     for file, head in headed:
         _require(wanted, dict.fromkeys(head.names, "text"), file.name)
         refuse_twins(head.names, wanted.values(), file.name)

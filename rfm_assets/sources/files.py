@@ -7,13 +7,19 @@ from __future__ import annotations
 
 import glob
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from itertools import takewhile
 from pathlib import Path
 from typing import Final
 
-from rfm_assets.errors import SourceEmpty, SourceMissing, SourceUnreadable
+from upath import UPath
+
+from rfm_assets.engines.base import AnyPath
+from rfm_assets.errors import RfmError, SourceEmpty, SourceMissing, SourceUnreadable
+from rfm_assets.sources.places import placed, protocol_of
 
 _CHUNK: Final = 1 << 20
 _SAMPLED_ABOVE: Final = 1 << 30
@@ -42,7 +48,7 @@ class SourceFile:
         folders: The folders between the one that was given and the file, for `key=value` folders.
     """
 
-    path: Path
+    path: AnyPath
     name: str
     folders: tuple[str, ...] = ()
 
@@ -55,6 +61,13 @@ class SourceFile:
     def size(self) -> int:
         """Bytes on disk."""
         return self.path.stat().st_size
+
+    @property
+    def written_at(self) -> datetime:
+        """When it was last written, in UTC."""
+        if isinstance(self.path, UPath) and is_remote(self.path):
+            return self.path.fs.modified(self.path.path).astimezone(UTC)
+        return datetime.fromtimestamp(self.path.stat().st_mtime, UTC)
 
     def head(self, count: int = 4096) -> bytes:
         """The first bytes."""
@@ -76,12 +89,14 @@ def find(paths: str | Sequence[str], root: Path, suffix: str = "") -> list[Sourc
         SourceMissing: A path or pattern has no file; the message lists what lies there.
         SourceUnreadable: A folder or pattern has a file twice, plain and compressed.
     """
-    found: dict[Path, tuple[str, ...]] = {}
+    found: dict[AnyPath, tuple[str, ...]] = {}
     for path in [paths] if isinstance(paths, str) else paths:
-        given = _given_folder(path, root)
-        for match in _matches(path, root, suffix):
-            found[match] = match.relative_to(given).parts[:-1]
-    names = {path: _name(path, root) for path in sorted(found)}
+        with _reaching(path):
+            given = _given_folder(path, root)
+            for match in _matches(path, root, suffix):
+                found[match] = match.relative_to(given).parts[:-1]
+    ordered = sorted(found, key=str)
+    names = {path: _name(path, root) for path in ordered}
     # Files of one name in two folders beyond the root must not be taken for one.
     alike = len(set(names.values())) < len(names)
     return [
@@ -107,29 +122,49 @@ def find_one(path: str, root: Path) -> SourceFile:
     return files[0]
 
 
-def _given_folder(path: str, root: Path) -> Path:
-    """Below what `key=value` folders count: the root, or the fixed part of an absolute path."""
-    if not Path(path).is_absolute():
+@contextmanager
+def _reaching(path: str) -> Iterator[None]:
+    """Looking for files; on a bucket that means asking a server.
+
+    Raises:
+        SourceUnreadable: It cannot be reached, or refuses.
+    """
+    try:
+        yield
+    except RfmError:
+        raise
+    except Exception as error:  # buckets raise whatever their library does
+        if protocol_of(path) is None and not isinstance(error, OSError):
+            raise
+        said = " ".join(str(error).split()).rstrip(". ")
+        raise SourceUnreadable(
+            source=path,
+            reason=f"it cannot be reached ({said})",
+            fix="Check `source.path`, and the rights and credentials of whoever runs this.",
+        ) from error
+
+
+def _given_folder(path: str, root: Path) -> AnyPath:
+    """Below what `key=value` folders count: the root, or the fixed part of another path."""
+    if protocol_of(path) is None and not Path(path).is_absolute():
         return root
-    target = Path(path)
+    target = placed(path, root)
     fixed = [*takewhile(lambda part: not glob.has_magic(part), target.parts)]
     if target.exists() or len(fixed) == len(target.parts):
         return target if target.is_dir() else target.parent
-    return Path(*fixed)
+    return target.parents[len(target.parts) - len(fixed) - 1]
 
 
-def _matches(path: str, root: Path, suffix: str) -> list[Path]:
-    target = root / path
+def _matches(path: str, root: Path, suffix: str) -> list[AnyPath]:
+    target = placed(path, root)
     if target.is_file():
         return [target]
+    matches: list[AnyPath] = []
     if target.is_dir() and suffix:
         ends = (suffix, f"{suffix}.gz")
         matches = [p for p in target.rglob("*") if p.name.endswith(ends) and p.is_file()]
     elif glob.has_magic(path):
-        matches = [Path(inner) for inner in glob.glob(str(target), recursive=True)]  # noqa: PTH207 absolute patterns
-        matches = [inner for inner in matches if inner.is_file()]
-    else:
-        matches = []
+        matches = [inner for inner in _globbed(target) if inner.is_file()]
     _refuse_copies(matches, root)
     if not matches:
         parent = target if target.is_dir() else target.parent
@@ -138,10 +173,17 @@ def _matches(path: str, root: Path, suffix: str) -> list[Path]:
     return matches
 
 
-def _refuse_copies(matches: Sequence[Path], root: Path) -> None:
+def _globbed(pattern: AnyPath) -> list[AnyPath]:
+    if isinstance(pattern, UPath) and is_remote(pattern):
+        found = pattern.fs.glob(pattern.path)
+        return [UPath(pattern.fs.unstrip_protocol(str(inner))) for inner in found]
+    return [Path(inner) for inner in glob.glob(str(pattern), recursive=True)]  # noqa: PTH207 absolute patterns
+
+
+def _refuse_copies(matches: Sequence[AnyPath], root: Path) -> None:
     """Raise if a file lies beside its own compressed copy: its rows would count twice."""
     known = set(matches)
-    for path in sorted(known):
+    for path in sorted(known, key=str):
         if path.with_name(f"{path.name}.gz") in known:
             raise SourceUnreadable(
                 source=_name(path, root),
@@ -150,7 +192,14 @@ def _refuse_copies(matches: Sequence[Path], root: Path) -> None:
             )
 
 
-def _name(path: Path, root: Path) -> str:
+def is_remote(path: AnyPath) -> bool:
+    """Whether the path is on a bucket, or wherever else than on a disk."""
+    return isinstance(path, UPath) and path.protocol not in {"", "file", "local"}
+
+
+def _name(path: AnyPath, root: Path) -> str:
+    if isinstance(path, UPath) and is_remote(path):
+        return str(path)
     return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name
 
 

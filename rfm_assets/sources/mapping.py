@@ -272,8 +272,13 @@ def _unreadable(
 
 def row_key(columns: Iterable[str]) -> Expression:
     """128 bits that are equal for rows that are alike in all `columns`."""
+    return Function("md5", joined(columns))
+
+
+def joined(columns: Iterable[str]) -> Expression:
+    """The values of a row as one text, in which an empty one is not the same as an empty text."""
     values = [CoalesceOperator(Column(name).cast(VARCHAR), Constant(_ABSENT)) for name in columns]
-    return Function("md5", Function("concat_ws", Constant(_SEPARATOR), *values))
+    return Function("concat_ws", Constant(_SEPARATOR), *values)
 
 
 def with_raw_values(relation: duckdb.DuckDBPyRelation, mapping: ColumnMapping) -> Table:

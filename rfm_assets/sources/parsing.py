@@ -39,7 +39,7 @@ _KINDS: Final[dict[NativeKind, Kind]] = {
     "day": "date", "moment": "date", "zoned": "date",
 }  # fmt: skip
 
-_SPACE: Final = " \t\r\n\v\f\u00a0\u2007\u202f\u200b\ufeff"
+SPACE: Final = " \t\r\n\v\f\u00a0\u2007\u202f\u200b\ufeff"
 """What is trimmed: also no-break and zero-width spaces, which spreadsheets leave behind."""
 _BETWEEN: Final = "\x1f"
 _DAY: Final = r"\d{4}[-/]\d{1,2}[-/]\d{1,2}"
@@ -57,6 +57,11 @@ def native_kind(type_id: str) -> NativeKind | None:
 def kind_of(native: NativeKind) -> Kind:
     """The kind of a native column in expressions."""
     return _KINDS[native]
+
+
+def null_words(declared: SourceFormat) -> list[str]:
+    """What means a missing value, in small letters; empty text does, too."""
+    return sorted({"", *(word.strip().lower() for word in declared.null_words)})
 
 
 def _among(word: Expression, words: Iterable[str]) -> Expression:
@@ -83,7 +88,7 @@ class Parser:
     def __init__(self, declared: SourceFormat, time_zone: str) -> None:
         self.declared = declared
         self.time_zone = time_zone
-        self.nulls = sorted({"", *(word.strip().lower() for word in declared.null_words)})
+        self.nulls = null_words(declared)
         self.longest_null = max(len(word.encode()) for word in self.nulls)
 
     def first(self, value: Expression, native: NativeKind, kind: Kind) -> Expression:
@@ -142,7 +147,7 @@ class Parser:
             & (Function("right", value, Constant(1)) > Constant(" "))
             & (Function("strlen", value) == Function("length", value))
         )
-        trimmed = Function("nfc_normalize", Function("trim", value, Constant(_SPACE)))
+        trimmed = Function("nfc_normalize", Function("trim", value, Constant(SPACE)))
         return CaseExpression(plain, value).otherwise(trimmed)
 
     def _filled(self, trimmed: Expression) -> Expression:

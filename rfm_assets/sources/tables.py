@@ -54,7 +54,7 @@ def parquet(
             files do not fit together.
         ColumnMissing: A file lacks a used column, which the others' rows would hide.
     """
-    rows = sum(_checked_parquet(file, used) for file in files)
+    rows = sum(checked_parquet(file, used) for file in files)
     hive = any("=" in folder for file in files for folder in file.folders)
     try:
         relation = connection.read_parquet(
@@ -82,7 +82,8 @@ def parquet(
 def _name_of(path: Expression, files: Sequence[SourceFile], root: Path) -> Expression:
     """`SourceFile.name` of a path, by the same rule: they tell rows apart, and must be unique."""
     if any(file.name == str(file.path) for file in files):
-        return path
+        # Of a bucket's name, the file system of one library has three slashes and another two.
+        return Function("regexp_replace", path, Constant(r"^(\w+):/+"), Constant(r"\1://"))
     below = Constant(f"{root}/")
     return duckdb.CaseExpression(
         Function("prefix", path, below),
@@ -90,11 +91,11 @@ def _name_of(path: Expression, files: Sequence[SourceFile], root: Path) -> Expre
     ).otherwise(Function("parse_filename", path))
 
 
-def _checked_parquet(file: SourceFile, used: Sequence[tuple[str, str]]) -> int:
+def checked_parquet(file: SourceFile, used: Sequence[tuple[str, str]]) -> int:
     """The number of rows of a file that is whole and has the columns."""
     _refuse_broken_parquet(file)
     try:
-        with pq.ParquetFile(file.path) as opened:
+        with file.path.open("rb") as stream, pq.ParquetFile(stream) as opened:
             names, rows = opened.schema_arrow.names, opened.metadata.num_rows
     except (pa.ArrowException, OSError) as error:
         raise SourceUnreadable(

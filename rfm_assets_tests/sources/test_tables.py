@@ -385,5 +385,5 @@ def test_another_engine_gets_the_parsed_rows(tmp_path):
 
 
 def test_an_unknown_type_of_source_lists_the_known_ones():
-    with pytest.raises(ValidationError, match="'csv', 'excel', 'parquet', 'duckdb', 'generator'"):
+    with pytest.raises(ValidationError, match="'duckdb', 'postgres', 'spark', 'generator'"):
         TypeAdapter(Source).validate_python({"type": "cvs", "path": "x"})
