@@ -166,7 +166,7 @@ class _Translator:
                 value = self.finite(arguments[0])
                 return nw.when(value > 0).then(value).log()
             case "coalesce":
-                return nw.coalesce(*self.operands(arguments))
+                return _first_filled(self.operands(arguments))
             case "if":
                 yes, no = self.operands(arguments[1:])
                 return nw.when(self.truth(arguments[0])).then(yes).otherwise(no)
@@ -191,6 +191,14 @@ class _Translator:
         size = exact_ratio((nw.when(has_digits).then(scaled) + 0.5).floor(), scale)
         size = nw.when(has_digits).then(size).otherwise(value.abs())
         return nw.when(value < 0).then(0.0 - size).otherwise(size)
+
+
+def _first_filled(values: Sequence[nw.Expr]) -> nw.Expr:
+    # nw.coalesce fails on pandas where the first value is a literal.
+    *first, found = values
+    for value in reversed(first):
+        found = nw.when(~value.is_null()).then(value).otherwise(found)
+    return found
 
 
 def _if_filled(operands: Sequence[nw.Expr], condition: nw.Expr) -> nw.Expr:

@@ -9,7 +9,7 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from rfm_assets.domain.expressions import parse
@@ -254,6 +254,8 @@ def generated() -> st.SearchStrategy[str]:
 
 
 @settings(max_examples=60)
+@example("abs(coalesce(0, x))")
+@example("coalesce(1 / 0, n, 3) + coalesce(-3, x)")
 @given(generated())
 def test_engines_agree_to_the_last_bit(text):
     found = {engine: evaluate(f"{text} + 0 * f", engine) for engine in ENGINES}
