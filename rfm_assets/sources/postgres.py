@@ -269,7 +269,14 @@ def rows(
         natives = _natives(types, used, source, name)
         columns = {column: types[column] for _, column in sorted(used)}
         query = _fetching(source, columns, numbers, row_keys=row_keys)
-        query = _filtered(query, source, natives, types, dated_by, time_zone)
+        query = _filtered(
+            query,
+            source,
+            natives=natives,
+            types=types,
+            dated_by=dated_by,
+            time_zone=time_zone,
+        )
         query = query.order_by(*(sa.column(column) for column in source.order_by))
         with _refusals(server, name):
             cursor.execute(_text(query))
@@ -349,6 +356,7 @@ def _fetching(
 def _filtered(
     query: sa.Select[Any],
     source: PostgresTable,
+    *,
     natives: Mapping[str, NativeKind],
     types: Mapping[str, str],
     dated_by: str | None,
