@@ -596,3 +596,14 @@ class KindUnpublishable(RfmError):
             f"so no table in Postgres. Kinds that have: {', '.join(available)}."
         )
         self.key, self.table, self.kind = "published_asset_keys", table, kind
+
+
+class RowsInPlace(RfmError):
+    """Stored files are asked for of a table whose rows stay in the files of its source."""
+
+    def __init__(self, *, table: str) -> None:
+        super().__init__(
+            f"{table} has no stored rows: it reads its source's files in place. Set "
+            "`in_place: false` there to store them."
+        )
+        self.table = table

@@ -26,6 +26,7 @@ from rfm_assets.errors import (
     TypesDiffer,
     did_you_mean,
 )
+from rfm_assets.in_place import rows_of
 from rfm_assets.store import ROWS, Snapshot, Store
 
 FrameKind: TypeAlias = Literal["pandas", "polars", "polars_lazy", "pyarrow", "duckdb", "narwhals"]
@@ -97,7 +98,7 @@ def read_snapshots(
         ColumnMissing: None of the snapshots has a column of `columns`.
         TypesDiffer: A column has types that do not fit into one.
     """
-    tables = [engine.scan_parquet(snapshot.files(part)) for snapshot in snapshots]
+    tables = [rows_of(engine, snapshot, part) for snapshot in snapshots]
     schemas = [dict(table.collect_schema()) for table in tables]
     known = {column: None for schema in schemas for column in schema}
     for column in columns or ():

@@ -56,6 +56,8 @@ class Manifest(BaseModel):
     checks: list[CheckOutcome] = []
     files: dict[PartName, list[FileName]] = {}
     checksums: dict[PartName, dict[FileName, str]] = {}
+    in_place: dict[str, JsonValue] | None = None
+    """Where the main rows lie, if that is not here; what it says is `in_place.py`'s business."""
     extra: dict[str, JsonValue] = {}
 
 

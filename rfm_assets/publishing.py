@@ -15,9 +15,10 @@ import pyarrow.parquet as pq
 from pydantic import JsonValue
 
 from rfm_assets.domain.frames import Table
-from rfm_assets.engines.base import Engine
+from rfm_assets.engines.base import Engine, to_arrow
 from rfm_assets.engines.opening import engine_for_native
 from rfm_assets.errors import PartMismatch, ValidationFailed
+from rfm_assets.in_place import InPlace
 from rfm_assets.manifest import Manifest
 from rfm_assets.schemas import TableContract, part_check
 from rfm_assets.store import ROWS, Snapshot, Staging, Store
@@ -34,6 +35,14 @@ class Provenance(TypedDict, total=False):
     counts: dict[str, int]
     inputs: dict[str, str]
     extra: dict[str, JsonValue]
+
+
+@dataclass(frozen=True)
+class Unwritten:
+    """The main rows stay where they are: how they are found, for the manifest, and their number."""
+
+    in_place: InPlace
+    rows: int
 
 
 @dataclass(frozen=True)
@@ -85,6 +94,7 @@ def publish(
     frame: Table,
     parts: Mapping[str, Table] | None = None,
     rules: Sequence[CheckOutcome] | Callable[[Staged], Sequence[CheckOutcome]] = (),
+    unwritten: Unwritten | None = None,
     **provenance: Unpack[Provenance],
 ) -> Publication:
     """Write, validate and promote one snapshot of `table`.
@@ -98,6 +108,7 @@ def publish(
         frame: The rows, in any order.
         parts: Named tables promoted together with the rows; exactly those of the contract.
         rules: Outcomes beyond the contract's columns, or a function that judges the staged rows.
+        unwritten: Given where `frame` is not written, but found in place whenever it is read.
         **provenance: Further fields of the manifest.
 
     Raises:
@@ -105,7 +116,7 @@ def publish(
             was current before still is. Carries all outcomes.
     """
     with store.stage(table, as_of) as staging:
-        staged = _write(engine, staging, contract, {ROWS: frame, **(parts or {})})
+        staged = _write(engine, staging, contract, {ROWS: frame, **(parts or {})}, unwritten)
         outcomes = _by_name(
             [
                 *_contract_outcomes(staged, contract, as_of),
@@ -115,9 +126,13 @@ def publish(
         if any(outcome.blocking and not outcome.passed for outcome in outcomes):
             raise ValidationFailed(table=table, as_of=str(as_of or "all"), outcomes=outcomes)
         manifest = Manifest(
-            kind=contract.kind, row_counts=dict(staged.row_counts), checks=outcomes, **provenance
+            kind=contract.kind,
+            row_counts=dict(staged.row_counts),
+            checks=outcomes,
+            in_place=unwritten.in_place.model_dump(mode="json") if unwritten else None,
+            **provenance,
         )
-        schema = _stored_schema(staging)
+        schema = to_arrow(frame.head(0)).schema if unwritten else _stored_schema(staging)
         return Publication(staging.promote(manifest), tuple(outcomes), contract, schema)
 
 
@@ -127,7 +142,11 @@ def _stored_schema(staging: Staging) -> pa.Schema:
 
 
 def _write(
-    engine: Engine, staging: Staging, contract: TableContract, tables: Mapping[str, Table]
+    engine: Engine,
+    staging: Staging,
+    contract: TableContract,
+    tables: Mapping[str, Table],
+    unwritten: Unwritten | None,
 ) -> Staged:
     expected = {ROWS, *contract.parts}
     if tables.keys() != expected:
@@ -135,6 +154,9 @@ def _write(
     staged: dict[str, Table] = {}
     row_counts: dict[str, int] = {}
     for part, table in tables.items():
+        if part == ROWS and unwritten is not None:
+            row_counts[part], staged[part] = unwritten.rows, table
+            continue
         order = row_order(_contract_of(contract, part), table.collect_schema().names())
         row_counts[part] = engine.write_parquet(table, staging.path_for(part), sort_by=order)
         staged[part] = engine.scan_parquet(staging.files(part))

@@ -29,6 +29,7 @@ from rfm_assets.errors import (
     InvalidAsOf,
     InvalidTableName,
     PartMissing,
+    RowsInPlace,
     SnapshotMissing,
     SnapshotUnreadable,
     StagingClosed,
@@ -80,7 +81,10 @@ class Snapshot:
         Raises:
             PartMissing: The snapshot has no such part.
             SnapshotUnreadable: A file that the manifest names is gone, or is not what was written.
+            RowsInPlace: They lie elsewhere: `in_place.rows_of` reads them.
         """
+        if part == ROWS and self.manifest.in_place is not None:
+            raise RowsInPlace(table=self.table)
         if part not in self.manifest.files:
             raise PartMissing(table=self.table, part=part, available=list(self.manifest.files))
         paths = [self.folder / part / name for name in self.manifest.files[part]]
@@ -143,7 +147,8 @@ class Staging:
             SnapshotUnreadable: A part has no file.
         """
         self._require_open()
-        files = {part: self.files(part) for part in manifest.row_counts}
+        elsewhere = {ROWS} if manifest.in_place is not None else set[str]()
+        files = {part: self.files(part) for part in manifest.row_counts.keys() - elsewhere}
         complete = manifest.model_copy(
             update={
                 "table": self.table,
@@ -287,6 +292,7 @@ class Store:
                 )
         folder = self.folder(staging.table, staging.as_of)
         with storage(staging.folder):
+            staging.folder.mkdir(parents=True, exist_ok=True)  # not there without files of its own
             _write(staging.folder / MANIFEST, manifest.model_dump_json(indent=1))
             if self._local:
                 _flush(staging.folder)

@@ -9,6 +9,7 @@ import dagster as dg
 
 from rfm_assets.domain.frames import Table
 from rfm_assets.engines.base import Engine
+from rfm_assets.in_place import rows_of
 from rfm_assets.store import ROWS, Snapshot, Store, table_name
 
 
@@ -41,7 +42,7 @@ class Inputs:
 
     def rows(self, snapshot: Snapshot, part: str = ROWS) -> Table:
         """The stored rows, lazily."""
-        return self.engine.scan_parquet(snapshot.files(part))
+        return rows_of(self.engine, snapshot, part)
 
     @contextmanager
     def reading(self) -> Iterator["Inputs"]:

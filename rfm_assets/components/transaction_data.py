@@ -1,7 +1,7 @@
 """`TransactionDataComponent`: a source of orders, cleaned; what cannot be used is set aside."""
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, ClassVar, Self
 from zoneinfo import ZoneInfo
@@ -15,14 +15,14 @@ from rfm_assets.components.columns import table_schema
 from rfm_assets.components.execution import Published, Week, check_specs, publishing_assets
 from rfm_assets.components.inputs import Inputs
 from rfm_assets.components.rendering import markdown_table
-from rfm_assets.domain.distribution import newest_day
-from rfm_assets.domain.rfm import day_number
+from rfm_assets.domain.rfm import EPOCH, day_number
 from rfm_assets.domain.row_policy import TransactionPolicy
 from rfm_assets.domain.transactions import PolicyCounts, PolicyResult, apply_policy
 from rfm_assets.errors import InvalidConfig, SnapshotMissing
-from rfm_assets.publishing import Publication, Staged, publish
+from rfm_assets.in_place import InPlace
+from rfm_assets.publishing import Publication, Staged, Unwritten, publish
 from rfm_assets.schemas import TRANSACTION_DATA, TRANSACTION_DATA_REJECTS
-from rfm_assets.sources.config import ColumnMapping, Source, TimeZoneName
+from rfm_assets.sources.config import ColumnMapping, ParquetSource, Source, TimeZoneName
 from rfm_assets.sources.reading import Reading, naming_failures, read
 from rfm_assets.store import table_name
 from rfm_assets.validation import CheckOutcome
@@ -55,6 +55,12 @@ class TransactionDataComponent(RfmComponent):
         default=TransactionPolicy(),
         description="What to do with rows that are incomplete, implausible or unwanted.",
     )
+    in_place: bool = Field(
+        default=False,
+        description="Leave the rows of Parquet files where they lie rather than store a copy: for "
+        "data too large to keep twice. The files must stay as they are for as long as weeks are "
+        "computed from them; new ones may be added.",
+    )
     checks: quality.TransactionChecks = Field(
         default=quality.TransactionChecks(),
         description="When transactions warn, and when they are not published.",
@@ -71,6 +77,27 @@ class TransactionDataComponent(RfmComponent):
                     reason="has no effect, because no column says the currency of a row",
                     fix="Map one under `columns.currency`, or remove the key.",
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _can_stay_in_place(self) -> Self:
+        if not self.in_place:
+            return self
+        if not isinstance(self.source, ParquetSource):
+            raise InvalidConfig(
+                key="in_place",
+                value=True,
+                reason=f"needs Parquet files, and the source is of type {self.source.type}",
+                fix="Remove `in_place`, or export the source as Parquet.",
+            )
+        if not self.policy.judges_single_rows:
+            raise InvalidConfig(
+                key="in_place",
+                value=True,
+                reason="does not go with seeking duplicates, which would be sought again whenever "
+                "the rows are read",
+                fix="Remove `in_place`, or `policy.exact_duplicates` and `policy.deduplicate_by`.",
+            )
         return self
 
     @property
@@ -133,6 +160,8 @@ class TransactionDataComponent(RfmComponent):
         rejects_key: dg.AssetKey,
         context: dg.AssetExecutionContext,
     ) -> Mapping[dg.AssetKey, Published]:
+        # Before the rows are read: a file that changes meanwhile is noticed by the next reader.
+        in_place = self._in_place(root, now)
         reading = read(
             self.source,
             self.columns,
@@ -146,13 +175,34 @@ class TransactionDataComponent(RfmComponent):
             context.log.info(note)
         # Parquet is not read before this: what is wrong inside a file turns up here.
         with naming_failures(reading.name):
-            return self._publish_read(inputs, reading, now, rejects_key, context)
+            return self._publish_read(
+                inputs,
+                reading,
+                now=now,
+                in_place=in_place,
+                rejects_key=rejects_key,
+                context=context,
+            )
+
+    def _in_place(self, root: Path, now: datetime) -> InPlace | None:
+        if not self.in_place or not isinstance(self.source, ParquetSource):
+            return None
+        return InPlace.now(
+            root=root,
+            source=self.source,
+            columns=self.columns,
+            time_zone=self.time_zone,
+            policy=self.policy,
+            now_day=day_number(now.date()),
+        )
 
     def _publish_read(
         self,
         inputs: Inputs,
         reading: Reading,
+        *,
         now: datetime,
+        in_place: InPlace | None,
         rejects_key: dg.AssetKey,
         context: dg.AssetExecutionContext,
     ) -> Mapping[dg.AssetKey, Published]:
@@ -183,6 +233,7 @@ class TransactionDataComponent(RfmComponent):
                 result=result,
                 rejects=rejects,
                 now=now,
+                in_place=in_place,
                 run_id=context.run.run_id,
             )
         except BaseException:  # Whatever stops the rest, these are published.
@@ -205,9 +256,11 @@ class TransactionDataComponent(RfmComponent):
         result: PolicyResult,
         rejects: Publication,
         now: datetime,
+        in_place: InPlace | None,
         run_id: str,
     ) -> Publication:
         counts = result.counts
+        newest = None if counts.newest_day is None else EPOCH + timedelta(days=counts.newest_day)
 
         def rules(staged: Staged) -> list[CheckOutcome]:
             return [
@@ -230,9 +283,7 @@ class TransactionDataComponent(RfmComponent):
                     rows_before=self._rows_before(inputs),
                     checks=self.checks,
                 ),
-                quality.freshness(
-                    newest=newest_day(staged.rows), today=now.date(), checks=self.checks
-                ),
+                quality.freshness(newest=newest, today=now.date(), checks=self.checks),
             ]
 
         return publish(
@@ -243,6 +294,7 @@ class TransactionDataComponent(RfmComponent):
             as_of=None,
             frame=result.kept,
             rules=rules,
+            unwritten=Unwritten(in_place, counts.rows_kept) if in_place else None,
             run_id=run_id,
             config_hash=self._settings,
             source_fingerprint=reading.source_fingerprint,

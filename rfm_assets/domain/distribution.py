@@ -7,13 +7,13 @@ stored summary in `summaries.py`.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date
 
 import narwhals as nw
 
 from rfm_assets.domain.frames import Table
 from rfm_assets.domain.money import to_units
-from rfm_assets.domain.rfm import EPOCH, day_number
+from rfm_assets.domain.rfm import day_number
 
 NO_SEGMENT = "(none)"
 """Stands for the segment of customers who have scores but no named segment."""
@@ -65,9 +65,3 @@ def totals_of_customers(customers: Table) -> Totals:
         nw.len().alias("customers"), to_units(nw.col("monetary")).sum().alias("units")
     ).collect("pyarrow")
     return Totals(*(int(summed.get_column(name).to_list()[0] or 0) for name in summed.columns))
-
-
-def newest_day(transactions: Table) -> date | None:
-    """The day of the newest transaction; None where there is none."""
-    newest = transactions.select(nw.col("day").max()).collect("pyarrow").item()
-    return None if newest is None else EPOCH + timedelta(days=int(newest))

@@ -165,6 +165,11 @@ class TransactionPolicy(ConfigModel):
         """Whether the source must say which rows are alike as a whole."""
         return self.exact_duplicates == "drop"
 
+    @property
+    def judges_single_rows(self) -> bool:
+        """Whether a row's fate depends on that row alone, and not on its duplicates."""
+        return self.exact_duplicates == "keep" and not self.deduplicate_by
+
     def treatment(self, reason: str) -> BadRows:
         """What is done with rows of that reason."""
         if reason in DROP_REASONS:

@@ -43,10 +43,14 @@ _KEPT: Final = "kept"
 
 @dataclass(frozen=True)
 class PolicyCounts:
-    """How many rows came and what became of them. `rows_in` is the sum of all others."""
+    """How many rows came and what became of them. `rows_in` is the sum of all others.
+
+    `newest_day` is that of the kept rows, in days since 1970-01-01; None where none is kept.
+    """
 
     rows_in: int
     rows_kept: int
+    newest_day: int | None = None
     rejected_by_reason: Mapping[str, int] = field(default_factory=dict[str, int])
     dropped_by_reason: Mapping[str, int] = field(default_factory=dict[str, int])
     unreadable_attributes: Mapping[str, int] = field(default_factory=dict[str, int])
@@ -112,19 +116,41 @@ def apply_policy(
         ColumnMissing: `deduplicate_by` names a column that is not mapped.
     """
     names = parsed.collect_schema().names()
-    attributes = [name for name in names if name not in PARSED_COLUMNS]
-    converted = _converted(parsed, policy, names)
-    judged = converted.with_columns(outcome=_outcome(policy, names, now_day))
+    attributes = _attributes(names)
+    judged = _judged(parsed, policy, names, now_day)
     for keys in _unique_keys(policy, names, attributes):
         judged = _without_duplicates(judged, keys)
         if checkpoint is not None:
             judged = checkpoint(judged)
     counts = _counts(judged, policy, names)
+    # Where no row is set aside, none is looked for.
+    rejected = judged if counts.rows_rejected else judged.head(0)
     return PolicyResult(
         kept=_kept(judged, policy, attributes),
-        rejects=_rejects(judged, policy, names),
+        rejects=_rejects(rejected, policy, names),
         counts=counts,
     )
+
+
+def kept_rows(parsed: Table, policy: TransactionPolicy, *, now_day: int) -> Table:
+    """The rows that `apply_policy` keeps, lazily and uncounted, under a policy of single rows.
+
+    Args:
+        parsed: The parsed frame.
+        policy: One that seeks no duplicates (`judges_single_rows`).
+        now_day: Today in days since 1970-01-01 in the business time zone.
+    """
+    names = parsed.collect_schema().names()
+    return _kept(_judged(parsed, policy, names, now_day), policy, _attributes(names))
+
+
+def _attributes(names: list[str]) -> list[str]:
+    return [name for name in names if name not in PARSED_COLUMNS]
+
+
+def _judged(parsed: Table, policy: TransactionPolicy, names: list[str], now_day: int) -> Table:
+    converted = _converted(parsed, policy, names)
+    return converted.with_columns(outcome=_outcome(policy, names, now_day))
 
 
 def _converted(parsed: Table, policy: TransactionPolicy, names: list[str]) -> Table:
@@ -220,11 +246,10 @@ def _without_duplicates(judged: Table, keys: list[str]) -> Table:
 def _counts(judged: Table, policy: TransactionPolicy, names: list[str]) -> PolicyCounts:
     by = ["outcome"]
     by += [name for name in ("unreadable_attributes", "currency") if name in names]
-    rows = judged.group_by(*by).agg(
-        rows=nw.len(), line=nw.col("source_line").min(), source=nw.col("source").min()
-    )
+    rows = judged.group_by(*by).agg(rows=nw.len(), newest_day=nw.col("day").max())
     found = rows.collect(backend="pyarrow").to_native().to_pylist()
     by_outcome: dict[str, int] = {}
+    days = [row["newest_day"] for row in found if row["outcome"] == _KEPT]
     currencies: dict[str, int] = {}
     unreadable: dict[str, int] = {}
     for row in found:
@@ -251,6 +276,7 @@ def _counts(judged: Table, policy: TransactionPolicy, names: list[str]) -> Polic
     return PolicyCounts(
         rows_in=sum(by_outcome.values()),
         rows_kept=by_outcome.get(_KEPT, 0),
+        newest_day=max(days, default=None),
         rejected_by_reason=rejected,
         dropped_by_reason=dropped,
         unreadable_attributes=dict(sorted(unreadable.items())),

@@ -6,7 +6,7 @@ Judging rows does not belong here (`domain/transactions.py`), nor storing them (
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import date
@@ -96,6 +96,7 @@ def read(
     time_zone: str = "UTC",
     row_keys: bool = False,
     generate_until: date | None = None,
+    only: Container[str] | None = None,
 ) -> Reading:
     """Read and parse a source.
 
@@ -107,6 +108,8 @@ def read(
         time_zone: The business time zone, into which all dates are brought.
         row_keys: Whether rows must be comparable as a whole (`policy.needs_row_keys`).
         generate_until: The first day that the generator leaves out; other sources ignore it.
+        only: Of the files that a Parquet source finds, the names of those to read. Their content
+            is then known, and no fingerprint is made of it.
 
     Raises:
         RfmError: The source is missing, empty, cut off or damaged, or a mapped column is not
@@ -114,7 +117,13 @@ def read(
     """
     if isinstance(engine, SparkEngine) and isinstance(source, SparkSource | ParquetSource):
         by_spark = spark_tables.transactions(
-            source, columns, engine=engine, root=root, time_zone=time_zone, row_keys=row_keys
+            source,
+            columns,
+            engine=engine,
+            root=root,
+            time_zone=time_zone,
+            row_keys=row_keys,
+            only=only,
         )
         if by_spark is not None:
             mark = by_spark.source_fingerprint
@@ -132,6 +141,7 @@ def read(
                 time_zone=time_zone,
                 row_keys=row_keys,
                 generate_until=generate_until,
+                only=only,
             )
             return replace(found, table=engine.adopt(found.table))
     parser = Parser(source, time_zone)
@@ -144,6 +154,7 @@ def read(
         time_zone=time_zone,
         generate_until=generate_until,
         row_keys=row_keys,
+        only=only,
     )
     found = typed_source(source, engine, root, asked)
     relation = found.relation
@@ -160,7 +171,7 @@ def read(
     rows = count(typed) if found.rows is None else found.rows
     return Reading(
         with_raw_values(typed, columns),
-        found.fingerprint(typed),
+        found.fingerprint(typed) if only is None else "",
         rows,
         found.name,
     )
@@ -185,6 +196,7 @@ class Asked:
         generate_until: The first day that the generator leaves out.
         row_keys: Whether rows must be comparable as a whole.
         customers: Whether the generator gives its customers in place of their transactions.
+        only: Names of the files to read, of those that are found; all where None.
     """
 
     columns: tuple[tuple[str, str], ...]
@@ -194,6 +206,7 @@ class Asked:
     generate_until: date | None
     row_keys: bool = False
     customers: bool = False
+    only: Container[str] | None = None
 
 
 @dataclass(frozen=True)
@@ -231,7 +244,8 @@ def typed_source(
     connection = engine.connection
     match source:
         case ParquetSource():
-            files = find(source.path, root, ".parquet")
+            found = find(source.path, root, ".parquet")
+            files = [file for file in found if asked.only is None or file.name in asked.only]
             engine.reach([file.path for file in files])
             relation, rows = tables.parquet(connection, files, root, asked.columns)
             return Found(relation, files, "", files[0].name, rows)

@@ -7,7 +7,7 @@ the columns is in `typed.py`. A table of the catalogue has no order, so that its
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -98,6 +98,7 @@ def transactions(
     root: Path,
     time_zone: str,
     row_keys: bool,
+    only: Container[str] | None = None,
 ) -> SparkRows | None:
     """The parsed frame, or None for Parquet whose text has to be parsed: DuckDB does that.
 
@@ -106,7 +107,7 @@ def transactions(
     """
     used = named_columns(mapping)
     with _naming(source):
-        table = _table(source, engine, root, used)
+        table = _table(source, engine, root, used, only)
         if table is None:
             return None
         check_columns(mapping, table.natives, table.name)
@@ -126,7 +127,7 @@ def transactions(
         prepared = _prepared(table, columns, engine, source, time_zone, row_keys=row_keys)
         made = typed.transactions(nw.from_native(prepared), mapping, columns)
         made = engine.day_number(made, "date")
-        rows, mark = _counted(table, prepared)
+        rows, mark = (table.rows or 0, "") if only is not None else _counted(table, prepared)
     return SparkRows(made, rows, table.name, mark, table.files)
 
 
@@ -168,10 +169,13 @@ def _table(
     engine: SparkEngine,
     root: Path,
     used: Sequence[tuple[str, str]],
+    only: Container[str] | None = None,
 ) -> SparkTable | None:
     if isinstance(source, SparkSource):
         return _of_catalogue(source.table, engine)
-    return _of_parquet(find(source.path, root, ".parquet"), engine, root, used)
+    files = find(source.path, root, ".parquet")
+    chosen = [file for file in files if only is None or file.name in only]
+    return _of_parquet(chosen, engine, root, used)
 
 
 def _of_catalogue(name: str, engine: SparkEngine) -> SparkTable:
