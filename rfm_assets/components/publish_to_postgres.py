@@ -62,9 +62,8 @@ class PublishToPostgresComponent(RfmComponent):
     }
 
     url_env: Annotated[str, AfterValidator(_name_of_variable)] = Field(
-        description="Name of the environment variable with the database's URL, such as "
-        "postgresql://user:password@host:5432/database; it is read when a run needs it and never "
-        "shown",
+        description="Name of the environment variable with the database's URL. It is read when a "
+        "run needs it and never shown",
         examples=["CRM_DATABASE_URL"],
     )
     schema_name: Annotated[str, AfterValidator(_not_reserved)] = Field(
