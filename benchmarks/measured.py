@@ -87,5 +87,5 @@ def pin_to_cores(count: int = CORES) -> int:
     """Keep this process to its first `count` cores, where the system can; how many it has then."""
     if not hasattr(os, "sched_setaffinity"):
         return os.cpu_count() or 1
-    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:count])
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[-count:])
     return len(os.sched_getaffinity(0))

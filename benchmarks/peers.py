@@ -1,10 +1,14 @@
-"""The scoring step as people write it in pandas: the peer that `make bench` compares with.
+"""The question as people write it elsewhere: the peers that `make bench` compares with.
 
 `typical` is what most notebooks and tutorials do: lambdas in the aggregation, `qcut` on ranks,
-and a row-wise `apply` for the names. `tuned` is what a careful pandas user would write.
+and a row-wise `apply` for the names. `tuned` is what a careful pandas user would write; then the
+same in polars and in SQL for DuckDB.
 """
 
+from datetime import datetime
+
 import pandas as pd
+import polars as pl
 
 SEGMENT_NAMES = {
     "champions": "Champions",
@@ -81,3 +85,88 @@ def tuned(transactions: pd.DataFrame, as_of: pd.Timestamp) -> pd.DataFrame:
     ):
         rfm.loc[where, "segment"] = SEGMENT_NAMES[name]
     return rfm.reset_index()
+
+
+def in_polars(path: str, as_of: datetime) -> pl.LazyFrame:
+    """The question in lazy polars, from a Parquet file of canonical columns."""
+    bought = pl.col("amount") > 0
+    rfm = (
+        pl.scan_parquet(path)
+        .filter(pl.col("date") < as_of)
+        .group_by("customer_id")
+        .agg(
+            recency=(as_of - pl.col("date").filter(bought).max()).dt.total_days(),
+            frequency=pl.col("order_id").filter(bought).n_unique(),
+            monetary=pl.col("amount").sum(),
+        )
+        .filter(pl.col("frequency") > 0)
+    )
+    scores = [
+        (5 * (pl.col(column).rank("ordinal", descending=descending) - 1) // pl.len() + 1)
+        .cast(pl.Int8)
+        .alias(label)
+        for column, label, descending in (
+            ("recency", "R_score", True),
+            ("frequency", "F_score", False),
+            ("monetary", "M_score", False),
+        )
+    ]
+    r, f, m = pl.col("R_score"), pl.col("F_score"), pl.col("M_score")
+    named = (
+        pl.when((r == 5) & (f == 5) & (m == 5))
+        .then(pl.lit(SEGMENT_NAMES["champions"]))
+        .when((r >= 4) & (f >= 3))
+        .then(pl.lit(SEGMENT_NAMES["loyal"]))
+        .when(r >= 4)
+        .then(pl.lit(SEGMENT_NAMES["potential"]))
+        .when(r == 3)
+        .then(pl.lit(SEGMENT_NAMES["attention"]))
+        .when(f >= 4)
+        .then(pl.lit(SEGMENT_NAMES["risk"]))
+        .when(f >= 2)
+        .then(pl.lit(SEGMENT_NAMES["sleep"]))
+        .otherwise(pl.lit(SEGMENT_NAMES["lost"]))
+    )
+    return rfm.with_columns(*scores).with_columns(segment=named)
+
+
+SQL = """
+    WITH rfm AS (
+        SELECT
+            customer_id,
+            date_diff('day', max(date) FILTER (amount > 0), $as_of) AS recency,
+            count(DISTINCT order_id) FILTER (amount > 0) AS frequency,
+            sum(amount) AS monetary
+        FROM read_parquet($path)
+        WHERE date < $as_of
+        GROUP BY customer_id
+        HAVING frequency > 0
+    ),
+    scored AS (
+        SELECT
+            *,
+            ntile(5) OVER (ORDER BY recency DESC) AS R_score,
+            ntile(5) OVER (ORDER BY frequency) AS F_score,
+            ntile(5) OVER (ORDER BY monetary) AS M_score
+        FROM rfm
+    )
+    SELECT
+        *,
+        CASE
+            WHEN R_score = 5 AND F_score = 5 AND M_score = 5 THEN 'Champions'
+            WHEN R_score >= 4 AND F_score >= 3 THEN 'Loyal Customers'
+            WHEN R_score >= 4 THEN 'Potential Loyalists'
+            WHEN R_score = 3 THEN 'Need Attention'
+            WHEN F_score >= 4 THEN 'At Risk'
+            WHEN F_score >= 2 THEN 'About to Sleep'
+            ELSE 'Lost'
+        END AS segment
+    FROM scored
+"""
+"""The question as a careful user writes it for DuckDB."""
+
+SCAN = """
+    SELECT count(*), max(customer_id), max(order_id), max(date), sum(amount)
+    FROM read_parquet($path)
+"""
+"""The floor: nothing that reads these columns can take less."""

@@ -235,10 +235,183 @@ def score_with_tuned_pandas(*, path: str, as_of: str) -> Answer:
     return {"customers": len(tuned(rows, pd.Timestamp(as_of)))}
 
 
+def heavy_tailed(*, target: str, rows: int, customers: int) -> Answer:
+    """A large file to measure with."""
+    from benchmarks.heavy_tailed import write
+
+    write(Path(target), rows=rows, customers=customers)
+    return {}
+
+
+def compute_with_product(
+    *,
+    path: str,
+    target: str,
+    as_of: str,
+    engine: str = "duckdb",
+    settings: dict[str, Any] | None = None,
+) -> Answer:
+    """Parquet to Parquet: recency, frequency, money, scores and segments, by the domain's functions.
+
+    `settings` are those of the deployment, such as `memory_limit`.
+    """
+    from datetime import date
+
+    from rfm_assets.domain.segments import SegmentationConfig, segment
+    from rfm_assets.engines.opening import open_engine
+    from rfm_assets.library import load_scheme
+
+    with open_engine(engine, **(settings or {})) as opened:
+        rows = opened.scan_parquet([Path(path)]).select(*CANONICAL)
+        result = segment(
+            opened.day_number(rows, "date"),
+            as_of=date.fromisoformat(as_of),
+            config=SegmentationConfig(analysis_period_days=3_650),
+            scheme=load_scheme(),
+            checkpoint=opened.checkpoint,
+        )
+        return {"customers": opened.write_parquet(result.table, Path(target), sort_by=())}
+
+
+def compute_with_sql(*, path: str, target: str, as_of: str) -> Answer:
+    """The same by hand-written SQL, on DuckDB as it comes."""
+    from datetime import datetime
+
+    import duckdb
+
+    from benchmarks.peers import SQL
+
+    with duckdb.connect() as connection:
+        connection.execute("SET preserve_insertion_order = false")
+        given = {"path": path, "as_of": datetime.fromisoformat(as_of)}
+        connection.sql(SQL, params=given).write_parquet(target, compression="zstd", overwrite=True)
+        return {"customers": connection.read_parquet(target).aggregate("count(*)").fetchall()[0][0]}
+
+
+def compute_with_polars(*, path: str, target: str, as_of: str) -> Answer:
+    """The same in lazy polars, streaming where it can."""
+    from datetime import datetime
+
+    import polars as pl
+
+    from benchmarks.peers import in_polars
+
+    in_polars(path, datetime.fromisoformat(as_of)).sink_parquet(target)
+    return {"customers": pl.scan_parquet(target).select(pl.len()).collect().item()}
+
+
+def compute_with_tuned_pandas(*, path: str, target: str, as_of: str) -> Answer:
+    """The same by a careful user of pandas."""
+    import pandas as pd
+
+    from benchmarks.peers import tuned
+
+    found = tuned(pd.read_parquet(path, columns=CANONICAL), pd.Timestamp(as_of))
+    found.to_parquet(target)
+    return {"customers": len(found)}
+
+
+def compute_with_typical_pandas(*, path: str, target: str, as_of: str) -> Answer:
+    """The same as tutorials do it."""
+    import pandas as pd
+
+    from benchmarks.peers import typical
+
+    found = typical(pd.read_parquet(path, columns=CANONICAL), pd.Timestamp(as_of))
+    found.to_parquet(target)
+    return {"customers": len(found)}
+
+
+def scan(*, path: str) -> Answer:
+    """Reading the columns and nothing else."""
+    import duckdb
+
+    from benchmarks.peers import SCAN
+
+    with duckdb.connect() as connection:
+        (row,) = connection.sql(SCAN, params={"path": path}).fetchall()
+    return {"rows": row[0]}
+
+
+def weekly_run_in_place(
+    *, path: str, project: str, week: str, settings: dict[str, Any] | None = None
+) -> Answer:
+    """One week through Dagster from a file of this form that is read in place, with every check.
+
+    Transactions, segments, movement and summary; the run's history in memory.
+    """
+    start = time.perf_counter()
+    import dagster as dg
+    import yaml
+
+    from rfm_assets.definitions import load_project
+
+    folder = Path(project)
+    declared = {
+        "deployment": ("DeploymentComponent", {"engine": "duckdb", **(settings or {})}),
+        "weekly_refresh": ("WeeklyRefreshComponent", {"start_date": "2024-12-02"}),
+        "transaction_data": (
+            "TransactionDataComponent",
+            {
+                "asset_name": "transaction_data",
+                "source": {"type": "parquet", "path": path},
+                "columns": {name: name for name in CANONICAL},
+                "in_place": True,
+                "checks": {"max_age_days": None},
+            },
+        ),
+        "customer_segments": (
+            "CustomerSegmentationComponent",
+            {"asset_name": "customer_segments", "analysis_period_days": 3_650},
+        ),
+        "segment_movement": ("SegmentMovementComponent", {"asset_name": "segment_movement"}),
+        "segment_summary": ("SegmentSummaryComponent", {"asset_name": "segment_summary"}),
+    }
+    for name, (component, attributes) in declared.items():
+        file = folder / "defs" / name / "defs.yaml"
+        file.parent.mkdir(parents=True)
+        content = {"type": f"rfm_assets.components.{component}", "attributes": attributes}
+        file.write_text(yaml.safe_dump(content), encoding="utf-8")
+    (folder / "defs" / "__init__.py").touch()
+    (folder / "dg.toml").write_text(
+        'directory_type = "project"\n[project]\nroot_module = "defs"\ndefs_module = "defs"\n',
+        encoding="utf-8",
+    )
+    sys.path.insert(0, str(folder))
+    job = load_project(folder).resolve_job_def("weekly_refresh")
+    with dg.DagsterInstance.ephemeral() as instance:
+        result = job.execute_in_process(
+            instance=instance,
+            partition_key=week,
+            run_config={"loggers": {"console": {"config": {"log_level": "ERROR"}}}},
+        )
+    checks = result.get_asset_check_evaluations()
+    return {
+        "all_seconds": time.perf_counter() - start,
+        "step_seconds": {
+            event.step_key: event.event_specific_data.duration_ms / 1_000
+            for event in result.all_events
+            if event.event_type_value == "STEP_SUCCESS"
+        },
+        "checks": len(checks),
+        "checks_failed": [
+            f"{one.asset_key.to_user_string()}/{one.check_name}" for one in checks if not one.passed
+        ],
+    }
+
+
 TASKS: dict[str, Callable[..., Answer]] = {
     task.__name__: task
     for task in (
         machine,
+        heavy_tailed,
+        compute_with_product,
+        compute_with_sql,
+        compute_with_polars,
+        compute_with_tuned_pandas,
+        compute_with_typical_pandas,
+        scan,
+        weekly_run_in_place,
         generated_lines,
         generated_transactions,
         dagster_home,

@@ -185,7 +185,6 @@ def _window_activity(window: Table) -> Table:
     Grouped twice, by order and then by customer, which is faster than counting distinct orders.
     """
     bought = nw.col("amount") > 0
-    alone = nw.col("order_id").is_null()
     money = {"monetary_units": to_units(nw.col("amount"))}
     if "refund_amount" in window.collect_schema().names():
         money["refunded_units"] = to_units(nw.col("refund_amount"))
@@ -194,28 +193,30 @@ def _window_activity(window: Table) -> Table:
         "order_id",
         nw.when(bought).then(nw.col("day")).otherwise(NEVER).alias("first_day"),
         nw.when(bought).then(nw.col("day")).otherwise(-NEVER).alias("last_day"),
-        # A purchase row without an order is a purchase of its own.
-        (bought & alone).cast(nw.Int32).alias("lone_purchases"),
-        (bought & ~alone).cast(nw.Int32).alias("order_purchases"),
+        bought.cast(nw.Int32).alias("purchases"),
         **money,
     )
     days = (nw.col("first_day").min(), nw.col("last_day").max())
     sums = [nw.col(name).sum() for name in money]
-    as_integers = [nw.col(name).cast(nw.Int64) for name in ("lone_purchases", *money)]
     orders = (
         lines.group_by("customer_id", "order_id")
-        .agg(*days, nw.col("lone_purchases").sum(), nw.col("order_purchases").max(), *sums)
-        .with_columns(*as_integers)
+        .agg(*days, nw.col("purchases").sum(), *sums)
+        .with_columns(*[nw.col(name).cast(nw.Int64) for name in ("purchases", *money)])
     )
-    customers = orders.group_by("customer_id").agg(
-        *days, nw.col("lone_purchases").sum(), nw.col("order_purchases").sum(), *sums
+    # An order is one purchase; a purchase row without an order is a purchase of its own.
+    several = nw.col("order_id").is_null() | (nw.col("purchases") == 0)
+    purchases = nw.when(several).then(nw.col("purchases")).otherwise(1)
+    customers = (
+        orders.with_columns(purchases=purchases)
+        .group_by("customer_id")
+        .agg(*days, nw.col("purchases").sum(), *sums)
     )
     return customers.select(
         "customer_id",
         nw.col("first_day").cast(nw.Int32),
         nw.col("last_day").cast(nw.Int32),
         nw.lit(value=True).alias("in_window"),
-        (nw.col("lone_purchases") + nw.col("order_purchases")).cast(nw.Int32).alias("frequency"),
+        nw.col("purchases").cast(nw.Int32).alias("frequency"),
         *[nw.col(name).cast(nw.Int64) for name in money],
     )
 

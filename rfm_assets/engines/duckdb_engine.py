@@ -1,6 +1,7 @@
 """DuckDB, the default: in this process, out of core."""
 
 import glob
+import os
 import secrets
 import tempfile
 from collections.abc import Sequence
@@ -33,7 +34,7 @@ class DuckDBEngine:
 
     Args:
         memory_limit: With unit, such as `1GB`. What does not fit is spilled.
-        threads: Number of threads; every core where None.
+        threads: Number of threads; one for each core that this process may use where None.
         spill_dir: Folder for spilled data; one of its own below the system's temporary folder
             where None. DuckDB makes it when it first spills, and removes it with the connection.
         keep_order: Whether rows keep the order in which they were stored or given, at the price
@@ -63,8 +64,8 @@ class DuckDBEngine:
             # An engine never reaches for the network on its own.
             "autoinstall_known_extensions": False,
         }
-        if threads is not None:
-            settings["threads"] = threads
+        # DuckDB would start one for each core of the machine, also where this process has fewer.
+        settings["threads"] = threads or usable_cores()
         try:
             self.connection = duckdb.connect(":memory:", config=settings)
         except duckdb.Error as error:
@@ -170,3 +171,10 @@ class DuckDBEngine:
             remote = isinstance(path, UPath) and path.protocol not in {"", "file"}
             if remote and not self.connection.filesystem_is_registered(path.protocol):
                 self.connection.register_filesystem(path.fs)
+
+
+def usable_cores() -> int:
+    """The cores that this process may use, of those that the machine has."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
