@@ -202,8 +202,8 @@ class PostgresTable(SourceFormat):
 
     type: Literal["postgres"]
     url_env: Annotated[str, AfterValidator(_name_of_variable)] = Field(
-        description="Name of the environment variable with the database's URL, such as "
-        "postgresql://user:password@host:5432/shop; the URL itself stands nowhere else.",
+        description="Name of the environment variable with the database's URL, which stands "
+        "nowhere else.",
         examples=["SHOP_DATABASE_URL"],
     )
     table: str | None = Field(

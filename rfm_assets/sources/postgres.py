@@ -422,10 +422,10 @@ def _text(query: sa.Select[Any]) -> str:
 
 
 def _known(cursor: Cursor, table: str, server: Server) -> bool:
-    schema, dot, name = table.rpartition(".")
+    schema, _, name = table.rpartition(".")
     # quote_ident's counterpart: the name as it is written in SQL, for the search path to resolve.
     preparer = _Dialect().identifier_preparer
-    written = f"{preparer.quote(schema)}." * bool(dot) + preparer.quote(name)
+    written = ".".join(preparer.quote(part) for part in (schema, name) if part)
     query = sa.select(sa.func.to_regclass(sa.literal(written, sa.Text)).is_not(None))
     return bool(_ask(cursor, query, server)[0][0])
 

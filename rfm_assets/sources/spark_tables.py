@@ -123,7 +123,7 @@ def transactions(
         ]
         if not _is_typed(source, table, natives, wanted):
             return None
-        columns = TypedColumns(natives, source)
+        columns = TypedColumns(natives, source, _decimals(table))
         prepared = _prepared(table, columns, engine, source, time_zone, row_keys=row_keys)
         made = typed.transactions(nw.from_native(prepared), mapping, columns)
         made = engine.day_number(made, "date")
@@ -157,7 +157,7 @@ def customers(
         ]
         if not _is_typed(source, table, natives, wanted):
             return None
-        columns = TypedColumns(natives, source)
+        columns = TypedColumns(natives, source, _decimals(table))
         prepared = _prepared(table, columns, engine, source, time_zone, row_keys=False)
         made = typed.customers(nw.from_native(prepared), customer_id, attributes, columns)
         rows, mark = _counted(table, prepared)
@@ -217,11 +217,10 @@ def _of_parquet(
     for file in files:
         rows += tables.checked_parquet(file, used)
         own = _natives_of(file)
-        if any(
-            column not in own or natives.get(column, own[column]) != own[column]
-            for _, column in used
-        ):
-            # Of a folder's name, in other capitals, or of another type in another file.
+        known = [own.get(column) for _, column in used]
+        if None in known or any(natives.get(c, own[c]) != own[c] for _, c in used):
+            # Of a folder's name, in other capitals, of a type that Spark does not read, or of
+            # another one in another file.
             return None
         natives |= own
     functions = engine.functions
@@ -299,6 +298,10 @@ def _usable(table: SparkTable, used: Sequence[tuple[str, str]]) -> dict[str, Nat
             )
         natives[column] = native
     return dict(sorted(natives.items()))
+
+
+def _decimals(table: SparkTable) -> frozenset[str]:
+    return frozenset(name for name, kind in table.frame.dtypes if kind.startswith("decimal"))
 
 
 def _is_typed(

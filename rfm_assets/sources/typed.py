@@ -8,7 +8,7 @@ in the business time zone, and beside it its text as it stood.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Final
 
 import narwhals as nw
@@ -21,7 +21,7 @@ from rfm_assets.sources.mapping import ROW, ROW_KEY, SOURCE, expression_kinds, p
 from rfm_assets.sources.parsing import NativeKind, null_words
 
 _EXACT: Final = 2.0**53
-_PLAIN: Final = 1e15
+_PLAIN: Final = 1e16
 """From here on floats are written with an exponent."""
 
 
@@ -36,10 +36,17 @@ class TypedColumns:
     Args:
         natives: What each column is; `value_name` and `raw_name` count in their order.
         declared: How the source writes missing values.
+        decimals: Those of them that are exact decimals, which every engine writes alike.
     """
 
-    def __init__(self, natives: Mapping[str, NativeKind], declared: SourceFormat) -> None:
+    def __init__(
+        self,
+        natives: Mapping[str, NativeKind],
+        declared: SourceFormat,
+        decimals: Container[str] = (),
+    ) -> None:
         self.natives = natives
+        self.decimals = decimals
         self.places = {name: place for place, name in enumerate(natives)}
         self.nulls = null_words(declared)
 
@@ -48,7 +55,7 @@ class TypedColumns:
         return f"value_{self.places[column]}"
 
     def raw_name(self, column: str) -> str:
-        """The prepared frame's column with the text as it stood; there is none for numbers."""
+        """The prepared frame's column with the text as the engine writes it."""
         return f"raw_{self.places[column]}"
 
     def value(self, column: str, kind: Kind) -> nw.Expr:
@@ -84,7 +91,7 @@ class TypedColumns:
 
     def raw(self, column: str) -> nw.Expr:
         """The value as it stood, or as DuckDB would show it."""
-        if self.natives[column] != "number":
+        if self.natives[column] != "number" or column in self.decimals:
             return nw.col(self.raw_name(column))
         value = nw.col(self.value_name(column))
         number = value.cast(nw.Float64)
@@ -121,7 +128,8 @@ class TypedColumns:
     def is_unreadable(self, attribute: Attribute) -> nw.Expr:
         """Whether something stands there that cannot be read as the attribute's kind."""
         there = ~self.text(attribute.column).is_null()
-        if parsed_as(attribute, self.natives) == attribute.kind:
+        typed = self.natives[attribute.column] != "text"
+        if typed and parsed_as(attribute, self.natives) == attribute.kind:
             there = ~nw.col(self.value_name(attribute.column)).is_null()
         return self.attribute(attribute).is_null() & there
 

@@ -116,7 +116,7 @@ def test_many_kinds_of_source_are_told_by_their_types(project):
 
     assert (
         "# Where the rows come from. A mapping of type 'csv', 'excel', 'parquet', 'duckdb', "
-        "'generator'.\n" in text
+        "'postgres',\n  # 'spark', 'generator'.\n" in text
     )
 
 
