@@ -38,6 +38,10 @@ demo: $(RUNTIME) ## Compute twelve weeks of segments and campaign lists, and sho
 dev: $(RUNTIME) ## Open Dagster's UI on http://localhost:3000 with the schedules running (PORT=…)
 	@dagster dev --port $(PORT)
 
+.PHONY: dev-postgres
+dev-postgres: $(DEVELOPMENT) ## The same with Dagster's history, and a database to publish to, in Postgres
+	@python -m rfm_assets.embedded_postgres dagster dev --port $(PORT)
+
 .PHONY: test
 test: $(DEVELOPMENT) ## Run the tests; MARKERS= for the slow ones too, ARGS="…" for pytest
 	@python -m pytest -q -n $(WORKERS) --dist loadgroup -m "$(MARKERS)" $(ARGS)
