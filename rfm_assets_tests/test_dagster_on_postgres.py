@@ -35,7 +35,7 @@ attributes:
 RUNS = """{ runsOrError { ... on Runs { results {
     runId status tags { key value }
 } } } }"""
-DEADLINE = 240
+DEADLINE = 150
 T = TypeVar("T")
 
 

@@ -30,6 +30,7 @@ PAGES = (
     "docs/segmentation.md",
     "docs/operations.md",
     "docs/publishing-to-postgres.md",
+    "docs/deployment.md",
 )
 """The pages that are executed; docs/reference is written from the code."""
 

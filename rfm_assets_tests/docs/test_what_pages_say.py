@@ -91,7 +91,8 @@ def test_readme_lists_every_component() -> None:
 
 def test_environment_variables_are_those_that_are_read() -> None:
     documented = set(first_column("docs/operations.md", "variable"))
-    assert documented == {ROOT_VARIABLE, "DAGSTER_HOME", "RFM_ONLINE_RETAIL"}
+    storage = {"DAGSTER_POSTGRES_URL", "DAGSTER_POSTGRES_PASSWORD", "RFM_EMBEDDED_POSTGRES"}
+    assert documented == {ROOT_VARIABLE, "DAGSTER_HOME", "RFM_ONLINE_RETAIL", *storage}
     for page in PAGES:
         named = set(re.findall(r"\b(?:RFM|DAGSTER)_[A-Z_]+\b", text_of(page)))
         assert named <= documented, page
