@@ -65,6 +65,10 @@ docs: $(RUNTIME) ## Write docs/reference from the components and schemes
 bench: $(DEVELOPMENT) ## Measure the weekly run and compare it with typical pandas
 	@python -m benchmarks
 
+.PHONY: bench-full
+bench-full: $(DEVELOPMENT) ## The same up to a hundred million rows; half an hour, writes docs/benchmarks.md
+	@python -m benchmarks.full
+
 .PHONY: clean
 clean: ## Remove .venv and caches; data/ and the run history in .dagster/ stay
 	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis .import_linter_cache build dist *.egg-info

@@ -65,7 +65,7 @@ class DuckDBEngine:
             "autoinstall_known_extensions": False,
         }
         # DuckDB would start one for each core of the machine, also where this process has fewer.
-        settings["threads"] = threads or usable_cores()
+        settings["threads"] = usable_cores() if threads is None else threads
         try:
             self.connection = duckdb.connect(":memory:", config=settings)
         except duckdb.Error as error:
