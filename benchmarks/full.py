@@ -7,6 +7,7 @@ is in `tasks.py`, how in `measured.py`, the peers in `peers.py`.
 import argparse
 import json
 import math
+import shutil
 import tempfile
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -96,7 +97,7 @@ def _size(rows: int, rounds: int) -> dict[str, Any]:
                     continue
                 with out.status(f"{rows:,} rows, {number + 1} of {rounds}: {who} …"):
                     try:
-                        run = _run(task, arguments, data, folder / f"{number}-{len(runs)}-{task}")
+                        run = _run(task, arguments, data, folder / "out")
                     except TaskFailed as error:
                         failed[who] = str(error).strip().splitlines()[-1][:300]
                         out.print(f"{rows:,} rows, {who}: [red]failed[/red]: {failed[who]}")
@@ -118,6 +119,8 @@ def _size(rows: int, rounds: int) -> dict[str, Any]:
 
 
 def _run(task: str, arguments: dict[str, Any], data: Path, target: Path) -> Measured:
+    # Of each run only the figures are kept: the tables would fill the disk.
+    shutil.rmtree(target, ignore_errors=True)
     target.mkdir()
     if task == "scan":
         return measure(task, path=str(data))

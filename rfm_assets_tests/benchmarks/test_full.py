@@ -70,7 +70,7 @@ def test_the_time_grows_by_a_power_of_the_rows() -> None:
 def test_the_page_and_the_plot_show_what_was_measured(tmp_path: Path) -> None:
     done = subprocess.run(
         [
-            *(sys.executable, "-m", "benchmarks.full", "--rounds", "1", "--sizes", "3000"),
+            *(sys.executable, "-m", "benchmarks.full", "--rounds", "2", "--sizes", "3000"),
             *("--output", str(tmp_path / "r.json"), "--page", str(tmp_path / "p.md")),
             *("--plot", str(tmp_path / "p.svg")),
         ],

