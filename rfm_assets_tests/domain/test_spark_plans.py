@@ -7,9 +7,12 @@ partition; they are of the customers left on a list and not of all.
 
 from collections.abc import Iterator
 from datetime import date, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import narwhals as nw
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from rfm_assets.domain.frames import Table
@@ -17,41 +20,35 @@ from rfm_assets.domain.history import movement
 from rfm_assets.domain.rfm import customer_rfm, day_number
 from rfm_assets.domain.row_policy import TransactionPolicy
 from rfm_assets.domain.segments import SegmentationConfig, segment
-from rfm_assets.domain.summaries import SummaryConfig, segment_summary
 from rfm_assets.domain.transactions import kept_rows
+from rfm_assets.engines.opening import open_engine
 from rfm_assets.library import load_scheme
-from rfm_assets_tests.tables import MakeTable, tables_on
+from rfm_assets_tests.tables import LOCAL_SPARK
 
 pytestmark = [pytest.mark.spark, pytest.mark.xdist_group("spark")]
 AS_OF = date(2025, 1, 1)
 
 
 @pytest.fixture
-def make() -> Iterator[MakeTable]:
-    with tables_on("spark") as made:
-        yield made
-
-
-def orders(make: MakeTable) -> Table:
+def rows(tmp_path: Path) -> Iterator[Table]:
+    """Transactions in a file: what is given to Spark in memory, it computes while it plans."""
     days = [AS_OF - timedelta(days=n % 300 + 1) for n in range(500)]
-    return make(
-        {
-            "customer_id": [f"c{n % 37}" for n in range(500)],
-            "order_id": [f"o{n // 2}" for n in range(500)],
-            "date": [datetime(d.year, d.month, d.day) for d in days],
-            "day": [day_number(d) for d in days],
-            "amount": [float(n % 90) - 5 for n in range(500)],
-        }
-    )
+    data = {
+        "customer_id": [f"c{n % 37}" for n in range(500)],
+        "order_id": [f"o{n // 2}" for n in range(500)],
+        "date": [datetime(d.year, d.month, d.day) for d in days],
+        "day": pa.array([day_number(d) for d in days], pa.int32()),
+        "amount": [float(n % 90) - 5 for n in range(500)],
+    }
+    pq.write_table(pa.table(data), tmp_path / "rows.parquet")
+    with open_engine("spark", **LOCAL_SPARK) as engine:
+        yield engine.scan_parquet([tmp_path / "rows.parquet"])
 
 
 def plan_of(table: Table) -> list[str]:
     """The physical plan, a line for each node, children after their parents."""
-    frame = table.to_native()
-    # Held frames are planned when they are made: what is under a cache is not this frame's work.
-    return frame._jdf.queryExecution().sparkPlan().toString().splitlines() + (
-        frame._jdf.queryExecution().executedPlan().toString().splitlines()
-    )
+    execution = table.to_native()._jdf.queryExecution()  # noqa: SLF001  no public way to the tree
+    return execution.executedPlan().toString().splitlines()
 
 
 def gathered(plan: list[str]) -> list[str]:
@@ -63,15 +60,13 @@ def gathered(plan: list[str]) -> list[str]:
     return found
 
 
-def test_a_numbering_of_all_rows_would_be_seen(make: MakeTable) -> None:
-    rows = orders(make)
+def test_a_numbering_of_all_rows_would_be_seen(rows: Table) -> None:
     assert gathered(plan_of(rows.with_row_index("n", order_by="customer_id"))) != []
     assert gathered(plan_of(rows.select(nw.col("amount").sum()))) == []
     assert any("SinglePartition" in one for one in plan_of(rows.select(nw.col("amount").sum())))
 
 
-def tables(make: MakeTable) -> Iterator[tuple[str, Table]]:
-    rows = orders(make)
+def tables(rows: Table) -> Iterator[tuple[str, Table]]:
     config = SegmentationConfig(analysis_period_days=200, include_inactive=True)
     parsed: dict[str, Any] = {
         "source": nw.lit("x"),
@@ -99,20 +94,13 @@ def tables(make: MakeTable) -> Iterator[tuple[str, Table]]:
     now = segments(AS_OF, before)
     yield "segments with the ones before", now
     yield "movement", movement(now, before, as_of=AS_OF, previous_as_of=AS_OF - timedelta(days=7))
-    yield (
-        "summary",
-        segment_summary(now, before, as_of=AS_OF, scheme=load_scheme(), config=SummaryConfig()),
-    )
 
 
-def test_no_table_gathers_its_rows(make: MakeTable) -> None:
+def test_no_table_gathers_its_rows(rows: Table) -> None:
     checked: list[str] = []
-    for name, table in tables(make):
+    for name, table in tables(rows):
         plan = plan_of(table)
         assert len(plan) > 1, name
-        if name == "summary":
-            # A row for each segment, joined to totals of one row.
-            continue
         assert gathered(plan) == [], name
         checked.append(name)
     assert len(checked) == 5
