@@ -31,6 +31,7 @@ PAGES = (
     "docs/operations.md",
     "docs/publishing-to-postgres.md",
     "docs/deployment.md",
+    "docs/sources-and-engines.md",
 )
 """The pages that are executed; docs/reference is written from the code."""
 
