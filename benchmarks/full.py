@@ -6,7 +6,6 @@ is in `tasks.py`, how in `measured.py`, the peers in `peers.py`.
 
 import argparse
 import json
-import math
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -19,7 +18,7 @@ from rich.console import Console
 
 from benchmarks.heavy_tailed import AS_OF
 from benchmarks.measured import CORES, ROOT, Measured, TaskFailed, measure, typical_of
-from benchmarks.report import page, plot
+from benchmarks.report import DAGSTER, OURS, page, plot
 
 RESULTS = Path(__file__).parent / "results" / "full.json"
 PAGE = ROOT / "docs" / "benchmarks.md"
@@ -28,7 +27,7 @@ SIZES = {541_909: 53_000, 10_000_000: 1_080_000, 100_000_000: 10_800_000}
 """Rows, and about how many customers they are of."""
 WEEK = "2024-12-23"
 LARGE = 50_000_000
-OURS, SQL, DAGSTER = "this project", "hand-written SQL", "the weekly run in Dagster"
+SQL = "hand-written SQL"
 
 out = Console(highlight=False)
 
@@ -134,12 +133,6 @@ def _ratio(each: Sequence[Measured], other: Sequence[Measured]) -> float:
     """How many times as long, median over the rounds in which both ran."""
     pairs = zip(each, other, strict=False)
     return round(median(one.wall_seconds / two.wall_seconds for one, two in pairs), 2)
-
-
-def exponent(small: dict[str, Any], large: dict[str, Any], who: str = OURS) -> float:
-    """By which power of the rows the time grows between two sizes."""
-    times = large["runs"][who]["wall_seconds"] / small["runs"][who]["wall_seconds"]
-    return math.log(times) / math.log(large["rows"] / small["rows"])
 
 
 if __name__ == "__main__":

@@ -5,7 +5,8 @@ from typing import Any
 from xml.sax.saxutils import escape
 
 BAR, GAP, LEFT, RIGHT, TOP = 18, 7, 250, 760, 56
-COLOURS = {"this project": "#225ea8", "the weekly": "#41b6c4"}
+OURS, DAGSTER = "this project", "the weekly run in Dagster"
+COLOURS = {OURS: "#225ea8", DAGSTER: "#41b6c4"}
 OTHER = "#a8a8a8"
 
 
@@ -38,6 +39,19 @@ def page(results: dict[str, Any]) -> str:
                 f"{run['peak_mb']:,} MB | {size['times_sql'][who]:.2f} | {run['runs']} |"
             )
         lines += [f"| {who} | failed: {why} | | | | |" for who, why in size["failed"].items()]
+        if DAGSTER in size["runs"]:
+            times = size["times_ours"][DAGSTER]
+            lines += [
+                "",
+                f"The weekly run with its {size['checks_in_dagster']} checks takes "
+                f"{times:.1f} times as long as the computation alone.",
+            ]
+    grown = [
+        f"From {small['rows']:,} to {large['rows']:,} rows the time of this project grows with the power "
+        f"{exponent(small, large):.2f} of the rows."
+        for small, large in zip(results["sizes"][1:], results["sizes"][2:], strict=False)
+    ]
+    lines += ["", *grown] if grown else []
     lines += [
         "",
         "## What the rows are",
@@ -56,6 +70,12 @@ def page(results: dict[str, Any]) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def exponent(small: dict[str, Any], large: dict[str, Any], who: str = OURS) -> float:
+    """By which power of the rows the time grows between two sizes."""
+    times = large["runs"][who]["wall_seconds"] / small["runs"][who]["wall_seconds"]
+    return math.log(times) / math.log(large["rows"] / small["rows"])
 
 
 def plot(results: dict[str, Any]) -> str:

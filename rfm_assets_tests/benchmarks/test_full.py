@@ -9,9 +9,9 @@ from xml.etree import ElementTree as ET
 import duckdb
 import pytest
 
-from benchmarks.full import exponent
 from benchmarks.heavy_tailed import write
 from benchmarks.measured import ROOT, measure
+from benchmarks.report import exponent
 
 
 def test_generated_rows_are_heavy_tailed_and_the_same_each_time(tmp_path: Path) -> None:
