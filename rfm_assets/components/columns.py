@@ -17,6 +17,7 @@ TYPE_NAMES = {
     "large_string": "text",
     "datetime64": "timestamp",
     "date": "date",
+    "timestamp": "timestamp",
     "double": "float64",
     "bool": "boolean",
 }
@@ -100,6 +101,8 @@ def _constraint(check: Check) -> str:
             return f"at least {limits['min_value']:g}"
         case "in_range":
             return f"{limits['min_value']:g} to {limits['max_value']:g}"
+        case "isin":
+            return f"one of {', '.join(map(str, limits['allowed_values']))}"
         case "str_length":
             return "not empty" if limits.get("min_value") == 1 else f"length {limits}"
         case _:
