@@ -90,7 +90,9 @@ class DeploymentComponent(StrictComponent):
                     key="engine", value="spark", reason=missing.reason, fix=missing.fix
                 )
         else:
-            for key in sorted({"spark_master", "spark_config"} & self.model_fields_set):
+            for key in ("spark_config", "spark_master"):
+                if getattr(self, key) == type(self).model_fields[key].default:
+                    continue
                 raise InvalidConfig(
                     key=key,
                     value=getattr(self, key),
