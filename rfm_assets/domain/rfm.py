@@ -6,6 +6,7 @@ Reading and cleaning transactions does not belong here (`transactions.py`), nor 
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
 
@@ -39,6 +40,10 @@ EXCLUSION_STAGE = "eligibility"
 NEVER = 1_000_000
 """A day number beyond every calendar, where there was no purchase: integers without null stay
 integers on pandas."""
+
+
+Days = Mapping[str, int]
+"""`last_day` and, where asked for, `first_day`, each with what stands for "never bought"."""
 
 
 class RfmConfig(ConfigModel):
@@ -116,9 +121,10 @@ def customer_rfm(transactions: Table, *, as_of: date, config: RfmConfig) -> Tabl
 def customer_activity(transactions: Table, *, as_of: date, config: RfmConfig) -> Table:
     """One row per customer with a row in the window, or before it where the config reads that.
 
-    Columns: customer_id, first_day, last_day (Int32, of purchases; `NEVER` where none),
-    in_window (Boolean), frequency (Int32), monetary_units (Int64), and refunded_units (Int64)
-    if the transactions have `refund_amount`. A caller that uses it twice computes it once.
+    Columns: customer_id, last_day (Int32, of purchases; `-NEVER` where none), in_window (Boolean),
+    frequency (Int32), monetary_units (Int64), refunded_units (Int64) if the transactions have
+    `refund_amount`, and first_day (Int32, of purchases; `NEVER` where none) if the config leaves
+    new customers out. A caller that uses it twice computes it once.
 
     Raises:
         AmountsTooLarge: The amounts of the window cannot be added up exactly.
@@ -127,23 +133,20 @@ def customer_activity(transactions: Table, *, as_of: date, config: RfmConfig) ->
     start = end - config.analysis_period_days
     window = transactions.filter((nw.col("day") >= start) & (nw.col("day") < end))
     _refuse_unsummable(window)
-    activity = _window_activity(window)
+    # Each day takes memory for each order: the first only where it decides about anybody.
+    days = {"last_day": -NEVER} | ({"first_day": NEVER} if config.exclude_new_days else {})
+    activity = _window_activity(window, days)
     if not config.reads_history:
         return activity
-    before = _history(transactions.filter(nw.col("day") < start))
+    earlier = transactions.filter(nw.col("day") < start)
+    before = (
+        earlier.select("customer_id", *_of_rows(days)).group_by("customer_id").agg(*_of_many(days))
+    )
     both = activity.join(before, on="customer_id", how="full", suffix="_before")
-    first, last = nw.col("first_day"), nw.col("last_day")
-    earlier, later = nw.col("first_day_before"), nw.col("last_day_before")
     sums = [name for name in activity.collect_schema().names() if name.endswith("_units")]
     return both.select(
         nw.coalesce("customer_id", "customer_id_before").alias("customer_id"),
-        # Of two days, one may stand for "never" (NEVER for the first, -NEVER for the last).
-        nw.min_horizontal(first.fill_null(NEVER), earlier.fill_null(NEVER))
-        .cast(nw.Int32)
-        .alias("first_day"),
-        nw.max_horizontal(last.fill_null(-NEVER), later.fill_null(-NEVER))
-        .cast(nw.Int32)
-        .alias("last_day"),
+        *_of_two(days),
         (~nw.col("frequency").is_null()).alias("in_window"),
         nw.col("frequency").fill_null(0).cast(nw.Int32).alias("frequency"),
         *[nw.col(name).fill_null(0).cast(nw.Int64).alias(name) for name in sums],
@@ -179,68 +182,66 @@ def _refuse_unsummable(window: Table) -> None:
             raise AmountsTooLarge(column=column, total=total, limit=MOST_MONEY)
 
 
-def _window_activity(window: Table) -> Table:
+def _window_activity(window: Table, days: Days) -> Table:
     """Purchases and money per customer, of rows that are all in the window.
 
     Grouped twice, by order and then by customer, which is faster than counting distinct orders.
     """
-    bought = nw.col("amount") > 0
     money = {"monetary_units": to_units(nw.col("amount"))}
     if "refund_amount" in window.collect_schema().names():
         money["refunded_units"] = to_units(nw.col("refund_amount"))
-    lines = window.select(
-        "customer_id",
-        "order_id",
-        nw.when(bought).then(nw.col("day")).otherwise(NEVER).alias("first_day"),
-        nw.when(bought).then(nw.col("day")).otherwise(-NEVER).alias("last_day"),
-        bought.cast(nw.Int32).alias("purchases"),
-        **money,
-    )
-    days = (nw.col("first_day").min(), nw.col("last_day").max())
-    sums = [nw.col(name).sum() for name in money]
-    orders = (
-        lines.group_by("customer_id", "order_id")
-        .agg(*days, nw.col("purchases").sum(), *sums)
-        .with_columns(*[nw.col(name).cast(nw.Int64) for name in ("purchases", *money)])
-    )
-    # An order is one purchase; a purchase row without an order is a purchase of its own.
-    several = nw.col("order_id").is_null() | (nw.col("purchases") == 0)
-    purchases = nw.when(several).then(nw.col("purchases")).otherwise(1)
-    customers = (
-        orders.with_columns(purchases=purchases)
-        .group_by("customer_id")
-        .agg(*days, nw.col("purchases").sum(), *sums)
-    )
-    return customers.select(
-        "customer_id",
-        nw.col("first_day").cast(nw.Int32),
-        nw.col("last_day").cast(nw.Int32),
-        nw.lit(value=True).alias("in_window"),
-        nw.col("purchases").cast(nw.Int32).alias("frequency"),
-        *[nw.col(name).cast(nw.Int64) for name in money],
-    )
+    rows = window.select("customer_id", "order_id", *_of_rows(days), **money)
+    # An order is one purchase, if it has any; a row without an order is an order of its own.
+    alone = nw.col("order_id").is_null()
+    orders = _grouped(rows.filter(~alone), ["customer_id", "order_id"], [*days], [*money])
+    columns = ["customer_id", *days, *money]
+    each = nw.concat([orders.select(columns), rows.filter(alone).select(columns)])
+    bought = nw.col("last_day") != days["last_day"]
+    return _grouped(
+        each.with_columns(frequency=bought.cast(nw.Int64)),
+        ["customer_id"],
+        [*days],
+        ["frequency", *money],
+    ).with_columns(nw.col("frequency").cast(nw.Int32), in_window=nw.lit(value=True))
 
 
-def _history(before: Table) -> Table:
-    """First and last purchase of everybody with a row before the window."""
-    bought = nw.col("amount") > 0
-    return (
-        before.select(
-            "customer_id",
-            nw.when(bought).then(nw.col("day")).otherwise(NEVER).alias("first_day"),
-            nw.when(bought).then(nw.col("day")).otherwise(-NEVER).alias("last_day"),
+def _grouped(rows: Table, keys: list[str], days: list[str], sums: list[str]) -> Table:
+    grouped = rows.group_by(keys).agg(*_of_many(days), nw.col(*sums).sum())
+    return grouped.with_columns(nw.col(*sums).cast(nw.Int64))
+
+
+def _of_rows(days: Days) -> list[nw.Expr]:
+    bought, day = nw.col("amount") > 0, nw.col("day")
+    return [
+        nw.when(bought).then(day).otherwise(never).cast(nw.Int32).alias(name)
+        for name, never in days.items()
+    ]
+
+
+def _of_many(days: Iterable[str]) -> list[nw.Expr]:
+    return [nw.col(name).min() if name == "first_day" else nw.col(name).max() for name in days]
+
+
+def _of_two(days: Days) -> list[nw.Expr]:
+    """Of what is in the window and before it, each null where a customer is not there."""
+    return [
+        (nw.min_horizontal if name == "first_day" else nw.max_horizontal)(
+            nw.col(name).fill_null(never), nw.col(f"{name}_before").fill_null(never)
         )
-        .group_by("customer_id")
-        .agg(nw.col("first_day").min(), nw.col("last_day").max())
-    )
+        .cast(nw.Int32)
+        .alias(name)
+        for name, never in days.items()
+    ]
 
 
 def _reason(end: int, config: RfmConfig) -> nw.Expr:
     """The reason for leaving a customer out, or `KEPT`: the first that applies."""
     frequency = nw.col("frequency")
     too_few = (frequency > 0) & (frequency < config.min_transactions)
-    too_new = nw.col("first_day") > end - config.exclude_new_days
-    kept = nw.when(too_new).then(nw.lit(TOO_NEW)).otherwise(nw.lit(KEPT))
+    kept: nw.Expr = nw.lit(KEPT)
+    if config.exclude_new_days:
+        too_new = nw.col("first_day") > end - config.exclude_new_days
+        kept = nw.when(too_new).then(nw.lit(TOO_NEW)).otherwise(kept)
     kept = nw.when(too_few).then(nw.lit(BELOW_MIN_TRANSACTIONS)).otherwise(kept)
     if config.include_inactive:
         return nw.when(nw.col("last_day") == -NEVER).then(nw.lit(NO_PURCHASE)).otherwise(kept)
