@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
+from rich.text import Text
 
 from rfm_assets import database_commands
 from rfm_assets.errors import RfmError
@@ -29,14 +30,15 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(database_commands.app, name="db")
-err = Console(stderr=True, highlight=False, soft_wrap=True)
+# Messages hold brackets of their own, such as "rfm_assets[postgres]".
+err = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
 
 Project = Annotated[
     Path, typer.Option(help="Folder of the deployment: the one with its dg.toml or pyproject.")
 ]
 
+NEXT = "Where to look next"
 NEXT_HERE = """\
-[bold]Where to look next[/bold]
   make dev                         lineage, checks and snapshots in the browser
   component_defs/*/defs.yaml       what has just run: change a line, run again
   docs/your-own-data.md            your own transactions in ten minutes
@@ -44,7 +46,6 @@ NEXT_HERE = """\
   from rfm_assets import load_table; load_table("customer_segments")"""
 
 NEXT_ELSEWHERE = """\
-[bold]Where to look next[/bold]
   {folder}/README.md   how to open it in Dagster's UI
   {folder}/*/*/defs.yaml   what has just run: change a line, run again"""
 
@@ -84,11 +85,11 @@ def demo(
         f"in {time.monotonic() - started:.1f} s\n"
     )
     show_latest((definitions.resources or {})["rfm_store"].get_store())
+    out.print(NEXT, style="bold")
     out.print(
         NEXT_HERE
         if Path.cwd() == here
-        else NEXT_ELSEWHERE.format(folder=os.path.relpath(Path.cwd(), here)),
-        markup=True,
+        else NEXT_ELSEWHERE.format(folder=os.path.relpath(Path.cwd(), here))
     )
 
 
@@ -156,7 +157,7 @@ def _told_in_a_line() -> Iterator[None]:
         while (cause := error.__cause__) is not None:
             causes.append(str(cause))
             error = cause
-        err.print("[red]Dagster:[/red]", " ".join(dict.fromkeys(causes)), markup=True)
+        err.print(_red("Dagster:"), " ".join(dict.fromkeys(causes)))
         raise typer.Exit(1) from None
 
 
@@ -245,7 +246,7 @@ def _explain_failure(result: "dg.ExecuteInProcessResult") -> int:
         error = event.step_failure_data.error
         cause = error.cause if error is not None and error.cause is not None else error
         message = cause.message if cause is not None else "unknown error"
-        err.print(f"[red]{event.step_key} failed.[/red] {message.strip()}")
+        err.print(_red(f"{event.step_key} failed."), message.strip())
     err.print(f"The run is {result.run_id}; `make dev` shows its log.")
     return 1
 
@@ -262,12 +263,16 @@ def _is_interruption(failure: "dg.DagsterEvent") -> bool:
     return False
 
 
+def _red(text: str) -> Text:
+    return Text(text, style="red")
+
+
 def main() -> None:
     """Entry point: a user's mistake ends with its message and exit code 2, not a stack trace."""
     try:
         app()
     except RfmError as error:
-        err.print(f"[red]{type(error).__name__}[/red] {error}")
+        err.print(_red(type(error).__name__), str(error))
         raise SystemExit(2) from None
 
 

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
 
     from rfm_assets.store import Snapshot, Store
 
-out = Console(highlight=False)
+# Names of segments and lists may hold brackets.
+out = Console(highlight=False, markup=False)
 
 
 def show_latest(store: "Store") -> None:
@@ -30,9 +31,16 @@ def show_latest(store: "Store") -> None:
     _show_lists({name: latest[name] for name in latest if kinds[name] == "campaign_list"})
     for name, kind in kinds.items():
         if kind == "suppression_list":
-            reasons = ", ".join(f"{r} {n:,}" for r, n in latest[name].manifest.counts.items())
-            customers = latest[name].manifest.row_counts["rows"]
-            out.print(f"{name}: {customers:,} customers ({reasons})\n")
+            _show_suppressed(name, latest[name])
+
+
+def _show_suppressed(name: str, snapshot: "Snapshot") -> None:
+    from rfm_assets.domain.suppression import SUPPRESSION_REASONS
+
+    counts = snapshot.manifest.counts
+    reasons = ", ".join(f"{one} {counts[one]:,}" for one in counts if one in SUPPRESSION_REASONS)
+    customers = snapshot.manifest.row_counts["rows"]
+    out.print(f"{name}: {customers:,} customers ({reasons})\n")
 
 
 def _show_lists(lists: "Mapping[str, Snapshot]") -> None:

@@ -1,6 +1,7 @@
 """The `rfm` command: what it chooses, and what it says when it cannot go on."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -44,6 +45,10 @@ def rfm(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+def _number(text: str) -> int:
+    return int(text.replace(",", ""))
+
+
 def edit(folder: Path, component: str, old: str, new: str) -> None:
     path = folder / "component_defs" / component / "defs.yaml"
     text = path.read_text(encoding="utf-8")
@@ -66,6 +71,12 @@ def test_the_demo_runs_the_projects_own_job_and_shows_its_tables(project: Path) 
 
     again = rfm(project, "show")
     assert "Segments as of" in again.stdout
+    said = re.search(
+        r"suppression_list: ([\d,]+) customers \((.*)\)", " ".join(again.stdout.split())
+    )
+    assert said is not None, again.stdout
+    each = [one.rpartition(" ")[2] for one in said[2].split(", ")]
+    assert sum(map(_number, each)) == _number(said[1])
 
 
 def test_checking_says_what_there_is(project: Path) -> None:
@@ -82,6 +93,13 @@ def test_checking_says_everything_that_is_wrong_at_once(project: Path) -> None:
     assert "component_defs/champions/defs.yaml:4 `limt`: is not a key here." in done.stderr
     assert "component_defs/win_back/defs.yaml:4 `size_limit`: 'many' is not allowed." in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_brackets_in_a_message_are_shown(project: Path) -> None:
+    edit(project, "champions", "attributes:", "attributes:\n  size_limit: '[bold]many[/bold]'")
+    done = rfm(project, "check")
+    assert done.returncode == 2
+    assert "'[bold]many[/bold]' is not allowed." in done.stderr
 
 
 def test_several_or_no_weekly_jobs_are_named(project: Path) -> None:
