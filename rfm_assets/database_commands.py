@@ -3,7 +3,6 @@
 Publishing does the same by itself where its user may; here it is for owners who do not let it.
 """
 
-import os
 from typing import Annotated
 
 import typer
@@ -22,10 +21,11 @@ def upgrade(
     schema: Annotated[str, typer.Option(help="Schema of the tables.")] = "rfm",
 ) -> None:
     """Make the tables, or bring them to this release's revision."""
+    from rfm_assets.database_url import Server
     from rfm_assets.postgres.connection import Target
     from rfm_assets.postgres.migrating import upgrade
 
-    target = Target(os.environ.get(url_env), url_env, schema)
+    target = Target(Server.named(url_env), schema)
     with target.connect() as connection:
         before, after = upgrade(target, connection)
     done = "had it already" if before == after else f"was {before or 'not there'}"

@@ -14,6 +14,7 @@ from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
 from dagster._serdes import ConfigurableClass, ConfigurableClassData
 from dagster_postgres import DagsterPostgresStorage
 
+from rfm_assets.database_url import Server
 from rfm_assets.postgres.connection import Target
 
 
@@ -58,11 +59,11 @@ class PostgresOrSqlite(DagsterStorage, ConfigurableClass):
                 _described(DagsterSqliteStorage, base_dir=config_value["base_dir"]),
                 {"base_dir": config_value["base_dir"]},
             )
-        target = Target(os.environ[variable], variable, "public")
+        target = Target(Server.named(variable), "public")
         # Dagster would try for a minute and then show the driver's error with all of its frames.
         with target.connect():
             pass
-        url = target.parsed.set(drivername="postgresql")
+        url = target.server.url.set(drivername="postgresql")
         with target.translating():
             return DagsterPostgresStorage(
                 postgres_url=url.render_as_string(hide_password=False),

@@ -7,6 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from rfm_assets.database_url import Server
 from rfm_assets.engines.duckdb_engine import DuckDBEngine
 from rfm_assets.postgres.connection import Target
 from rfm_assets.postgres.migrating import upgrade
@@ -48,7 +49,7 @@ class Shelf:
 
     def __init__(self, folder: Path, postgres: EmbeddedPostgres) -> None:
         self.store, self.postgres = Store(folder), postgres
-        self.target = Target(postgres.url, URL_ENV, "rfm", wait_seconds=20)
+        self.target = Target(Server.of(postgres.url, URL_ENV), "rfm", wait_seconds=20)
 
     def segments(
         self,

@@ -17,6 +17,7 @@ import pyarrow as pa
 import pytest
 import sqlalchemy as sa
 
+from rfm_assets.database_url import Server
 from rfm_assets.errors import (
     DatabaseBusy,
     DatabaseRefused,
@@ -93,14 +94,14 @@ def said(future: Future[object]) -> RfmError:
 )
 def test_a_url_that_is_none(url: str | None, reason: str) -> None:
     with pytest.raises(DatabaseUrlInvalid, match=rf"CRM_DATABASE_URL {reason}\. Set it") as raised:
-        Target(url, URL_ENV, "rfm")
+        Target(Server.of(url, URL_ENV), "rfm")
 
     assert "hidden" not in str(raised.value)
 
 
 def test_a_server_that_is_not_there(shelf: Shelf, tmp_path: Path) -> None:
     shelf.segments(OLD)
-    gone = Target(f"postgresql://me:{PASSWORD}@/db?host={tmp_path}", URL_ENV, "rfm")
+    gone = Target(Server.of(f"postgresql://me:{PASSWORD}@/db?host={tmp_path}", URL_ENV), "rfm")
 
     with pytest.raises(DatabaseUnreachable, match=r"cannot be reached: .* Check that the server"):
         shelf.publish(target=gone)
@@ -112,7 +113,7 @@ def test_a_server_that_is_not_there(shelf: Shelf, tmp_path: Path) -> None:
 )
 def test_a_wrong_password_is_not_repeated(shelf: Shelf, password: str, fix: str) -> None:
     shelf.segments(OLD)
-    target = Target(shelf.postgres.url_of(GUARDED, password), URL_ENV, "rfm")
+    target = Target(Server.of(shelf.postgres.url_of(GUARDED, password), URL_ENV), "rfm")
 
     with pytest.raises(DatabaseUnreachable, match=fix) as raised:
         shelf.publish(target=target)
@@ -125,7 +126,7 @@ def test_a_wrong_password_is_not_repeated(shelf: Shelf, password: str, fix: str)
 def test_the_right_password_is_accepted_and_not_shown(shelf: Shelf) -> None:
     shelf.postgres.rows(f"grant create on database {shelf.postgres.database} to {GUARDED}")
     shelf.segments(OLD)
-    target = Target(shelf.postgres.url_of(GUARDED, PASSWORD), URL_ENV, "rfm")
+    target = Target(Server.of(shelf.postgres.url_of(GUARDED, PASSWORD), URL_ENV), "rfm")
 
     shelf.publish(target=target)
 
@@ -135,7 +136,8 @@ def test_the_right_password_is_accepted_and_not_shown(shelf: Shelf) -> None:
 
 def test_a_database_that_does_not_exist(shelf: Shelf) -> None:
     shelf.segments(OLD)
-    target = replace(shelf.target, url=shelf.postgres.url.replace("/test_", "/not_"))
+    url = shelf.postgres.url.replace("/test_", "/not_")
+    target = replace(shelf.target, server=Server.of(url, URL_ENV))
 
     with pytest.raises(DatabaseUnreachable, match=r"does not exist.* Create it, or correct"):
         shelf.publish(target=target)
@@ -244,7 +246,7 @@ def test_a_commit_whose_answer_is_lost_counts_where_it_took_place(half_way: Shel
     url = f"postgresql://postgres@127.0.0.1:{line.port}/{half_way.postgres.database}"
 
     (change,) = publish_snapshot(
-        Target(url, URL_ENV, "rfm"),
+        Target(Server.of(url, URL_ENV), "rfm"),
         lambda: half_way.store.snapshot("customer_segments", WEEK),
         Request(),
     )
@@ -259,6 +261,7 @@ def test_a_commit_whose_answer_is_lost_counts_where_it_took_place(half_way: Shel
 PUBLISH = f"""
 import sys
 from datetime import date
+from rfm_assets.database_url import Server
 from rfm_assets.postgres.connection import Target
 from rfm_assets.postgres.publishing import Request, publish_snapshot
 from rfm_assets.store import Store
@@ -266,7 +269,7 @@ from rfm_assets.store import Store
 root, url = sys.argv[1:]
 read = lambda: Store(root).snapshot("customer_segments", date.fromisoformat("{WEEK}"))
 print("ready", flush=True)
-publish_snapshot(Target(url, "{URL_ENV}", "rfm"), read, Request())
+publish_snapshot(Target(Server.of(url, "{URL_ENV}"), "rfm"), read, Request())
 """
 
 
@@ -403,7 +406,7 @@ def test_a_table_that_is_missing(half_way: Shelf) -> None:
 def test_rights_that_are_missing_and_those_that_suffice(shelf: Shelf) -> None:
     name, database = "robot", shelf.postgres.database
     shelf.segments(OLD)
-    limited = replace(shelf.target, url=shelf.postgres.url_of(name))
+    limited = replace(shelf.target, server=Server.of(shelf.postgres.url_of(name), URL_ENV))
     shelf.postgres.rows(f"create role {name} login")
     try:
         with pytest.raises(DatabaseRefused, match=f"permission denied for database {database}"):

@@ -1,6 +1,5 @@
 """`PublishToPostgresComponent`: stored tables in a Postgres schema, for applications."""
 
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -14,6 +13,7 @@ from rfm_assets.components.base import AssetName, RfmComponent
 from rfm_assets.components.execution import Delivered, Week, publishing_assets
 from rfm_assets.components.inputs import Inputs
 from rfm_assets.components.rendering import markdown_table
+from rfm_assets.database_url import Server, UrlVariable
 from rfm_assets.errors import InvalidConfig, did_you_mean
 from rfm_assets.postgres.connection import Target
 from rfm_assets.postgres.layout import contract_columns
@@ -29,17 +29,6 @@ from rfm_assets.postgres.publishing import (
 from rfm_assets.store import table_name
 
 COUNTED = ("inserted", "updated", "deleted", "unchanged")
-
-
-def _name_of_variable(name: str) -> str:
-    if not re.fullmatch(r"[A-Za-z_]\w*", name, re.ASCII):
-        # Not repeated: somebody may have written the URL itself.
-        message = (
-            "url_env is not the name of an environment variable. Write the name, such as "
-            "CRM_DATABASE_URL, and put the URL into that variable where the runs are started."
-        )
-        raise ValueError(message)
-    return name
 
 
 def _not_reserved(name: str) -> str:
@@ -61,7 +50,7 @@ class PublishToPostgresComponent(RfmComponent):
         "published_asset_keys": ["customer_segments", "segment_summary"],
     }
 
-    url_env: Annotated[str, AfterValidator(_name_of_variable)] = Field(
+    url_env: UrlVariable = Field(
         description="Name of the environment variable with the database's URL. It is read when a "
         "run needs it and never shown",
         examples=["CRM_DATABASE_URL"],
@@ -150,9 +139,8 @@ class PublishToPostgresComponent(RfmComponent):
         return [dg.AssetKey.from_user_string(name) for name in self.published_asset_keys]
 
     def _publish(self, week: Week, inputs: Inputs, run_id: str) -> Delivered:
-        target = Target(
-            dg.EnvVar(self.url_env).get_value(), self.url_env, self.schema_name, self.wait_seconds
-        )
+        server = Server.of(dg.EnvVar(self.url_env).get_value(), self.url_env)
+        target = Target(server, self.schema_name, self.wait_seconds)
         request = Request(
             history=self.history,
             leave_out=frozenset(self.leave_out_columns),

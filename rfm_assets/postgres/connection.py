@@ -1,39 +1,26 @@
 """Connecting to a Postgres schema, and what goes wrong there, as errors of this package.
 
-The URL holds a password, so it goes from the environment into the driver and nowhere else: what
-is shown is made of host, port and database, and what the server says is searched for it.
+Where the server is and how its URL is kept secret is in `database_url.py`.
 """
 
 import hashlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from urllib.parse import quote, quote_plus
+from dataclasses import dataclass
 
 import psycopg2
 import sqlalchemy as sa
 from sqlalchemy.pool import NullPool
 
+from rfm_assets.database_url import Server, is_lost
 from rfm_assets.errors import (
     DatabaseBusy,
     DatabaseRefused,
     DatabaseUnreachable,
-    DatabaseUrlInvalid,
 )
 
 DRIVER = "postgresql+psycopg2"
-DEFAULTS: Mapping[str, str | int] = {
-    "connect_timeout": 10,
-    "application_name": "rfm_assets",
-    # A server that vanishes without a word is noticed after a minute, not after two hours.
-    "keepalives_idle": 30,
-    "keepalives_interval": 10,
-    "keepalives_count": 3,
-}
-
 LOCK_NOT_AVAILABLE = "55P03"
-LOST = ("08", "57P01", "57P02", "57P03")
-"""SQLSTATEs, or their beginnings, of a connection that is gone."""
 
 REASONS: Mapping[str, tuple[str, str]] = {
     "42501": (
@@ -71,54 +58,19 @@ REASONS: Mapping[str, tuple[str, str]] = {
 }
 """What a SQLSTATE, or its beginning, means here and what to do about it."""
 
-CONNECTING: Mapping[str, str] = {
-    "password authentication failed": "Correct the user or password in that variable.",
-    "no password supplied": "Give the password in that variable's URL.",
-    "does not exist": "Create it, or correct the URL in that variable.",
-    "pg_hba.conf": "Let the server accept this user from this machine, or correct the URL.",
-}
-"""What to do when a connection is refused, by the words of the server."""
-
 
 @dataclass(frozen=True)
 class Target:
-    """One schema of one database, and the environment variable with its URL.
+    """One schema of one database, and how long to wait there for other sessions."""
 
-    Raises:
-        DatabaseUrlInvalid: The URL is missing, or is no Postgres URL.
-    """
-
-    url: str | None = field(repr=False)
-    url_env: str
+    server: Server
     schema: str
     wait_seconds: int = 600
-
-    def __post_init__(self) -> None:
-        self.parsed  # noqa: B018  # tells at once what is wrong
-
-    @property
-    def parsed(self) -> sa.URL:
-        """The URL, for the driver that is installed."""
-        if not self.url:
-            raise DatabaseUrlInvalid(variable=self.url_env, reason="is not set")
-        try:
-            parsed = sa.make_url(self.url)
-        except (sa.exc.ArgumentError, ValueError):
-            # The message of the parser would repeat the URL.
-            raise DatabaseUrlInvalid(variable=self.url_env, reason="is no URL") from None
-        if parsed.drivername.partition("+")[0] not in {"postgresql", "postgres"}:
-            raise DatabaseUrlInvalid(
-                variable=self.url_env, reason="is no URL of a Postgres database"
-            )
-        return parsed.set(drivername=DRIVER)
 
     @property
     def place(self) -> str:
         """The database in words, without user and password."""
-        url = self.parsed
-        host = url.host or url.query.get("host") or "localhost"
-        port = f":{url.port}" if url.port else ""
-        return f"Postgres at {host}{port}/{url.database or ''} (${self.url_env})"
+        return self.server.place
 
     @contextmanager
     def connect(self) -> Iterator[sa.Connection]:
@@ -129,9 +81,7 @@ class Target:
             DatabaseRefused: The server refuses a statement.
             DatabaseBusy: Another session held a lock for longer than `wait_seconds`.
         """
-        given = self.parsed.query
-        defaults = {name: value for name, value in DEFAULTS.items() if name not in given}
-        engine = sa.create_engine(self.parsed, poolclass=NullPool, connect_args=defaults)
+        engine = sa.create_engine(self.server.url_for(DRIVER), poolclass=NullPool)
         with self.translating(connecting=True):
             connection = engine.connect()
         with connection, self.translating():
@@ -173,21 +123,15 @@ class Target:
     def _translated(
         self, error: sa.exc.DBAPIError | psycopg2.Error, *, connecting: bool
     ) -> DatabaseUnreachable | DatabaseRefused | DatabaseBusy:
-        state, said = _state(error), self._without_secrets(_said(error))
+        state, said = _state(error), self.server.without_secrets(_said(error))
         if connecting:
-            fix = next((fix for words, fix in CONNECTING.items() if words in said), None)
-            return DatabaseUnreachable(
-                place=self.place,
-                reason=f"cannot be reached: {said}",
-                fix=fix or "Check that the server runs and that the URL in that variable is right.",
+            return self.server.unreachable(said)
+        if not state or is_lost(state):
+            fix = (
+                "A snapshot is published whole or not at all: run it again when the server is "
+                "back, and what is missing is published."
             )
-        if not state or state.startswith(LOST):
-            return DatabaseUnreachable(
-                place=self.place,
-                reason=f"was lost: {said}",
-                fix="A snapshot is published whole or not at all: run it again when the server is "
-                "back, and what is missing is published.",
-            )
+            return self.server.lost(said, fix=fix)
         if state == LOCK_NOT_AVAILABLE:
             return DatabaseBusy(
                 place=self.place,
@@ -204,16 +148,6 @@ class Target:
         return DatabaseRefused(
             place=self.place, schema=self.schema, reason=f"{reason}: {said}", fix=fix, state=state
         )
-
-    def _without_secrets(self, text: str) -> str:
-        secrets = [
-            self.parsed.password,
-            *(value for name, value in self.parsed.query.items() if "passw" in name),
-        ]
-        for secret in filter(None, secrets):
-            for spelt in {str(secret), quote(str(secret), safe=""), quote_plus(str(secret))}:
-                text = text.replace(spelt, "***")
-        return text
 
 
 def _lock_key(schema: str, name: str) -> int:

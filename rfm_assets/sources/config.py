@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
+from rfm_assets.database_url import UrlVariable
 from rfm_assets.domain.config import ConfigModel
 from rfm_assets.domain.expressions import Expression, parse
 from rfm_assets.domain.generator import GeneratorConfig
@@ -186,22 +187,11 @@ def _one_of(table: str | None, query: str | None) -> None:
         raise ValueError(message)
 
 
-def _name_of_variable(name: str) -> str:
-    # Not shown: what stands here by mistake is the URL, with the password.
-    if re.fullmatch(r"[A-Za-z_]\w*", name) is None:
-        message = (
-            "url_env is not the name of an environment variable. Write the name, such as "
-            "SHOP_DATABASE_URL, and keep the URL in that variable."
-        )
-        raise ValueError(message)
-    return name
-
-
 class PostgresTable(SourceFormat):
     """A table, view or query of a Postgres database, read in a transaction that cannot write."""
 
     type: Literal["postgres"]
-    url_env: Annotated[str, AfterValidator(_name_of_variable)] = Field(
+    url_env: UrlVariable = Field(
         description="Name of the environment variable with the database's URL, which stands "
         "nowhere else.",
         examples=["SHOP_DATABASE_URL"],

@@ -9,12 +9,10 @@ nowhere else.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import quote, quote_plus
 
 import duckdb
 import pyarrow as pa
@@ -25,11 +23,10 @@ from duckdb import StarExpression as Star
 from duckdb.sqltypes import BIGINT
 from sqlalchemy.dialects import postgresql
 
+from rfm_assets.database_url import Server, is_lost
 from rfm_assets.domain.expressions import parse
 from rfm_assets.errors import (
     ColumnMissing,
-    DatabaseUnreachable,
-    DatabaseUrlInvalid,
     InvalidConfig,
     InvalidExpression,
     SourceUnreadable,
@@ -43,14 +40,6 @@ from rfm_assets.sources.pushdown import condition, not_before
 if TYPE_CHECKING:
     from adbc_driver_manager.dbapi import Connection, Cursor
 
-DEFAULTS: Final = {
-    "connect_timeout": "10",
-    "application_name": "rfm_assets",
-    # A server that vanishes without a word is noticed after a minute, not after two hours.
-    "keepalives_idle": "30",
-    "keepalives_interval": "10",
-    "keepalives_count": "3",
-}
 BEGIN: Final = (
     "SET TRANSACTION READ ONLY",
     # Literals are written for a server that takes backslashes as they are, which is its default.
@@ -75,100 +64,12 @@ _ADVICE: Final = {
     "jsonb": "details ->> 'amount' AS amount",
     "bytea": "encode(id, 'hex') AS id",
 }
-_LOST: Final = ("08", "57P01", "57P02", "57P03")
-"""SQLSTATEs, or their beginnings, of a connection that is gone."""
-
-_CONNECTING: Final = {
-    "password authentication failed": "Correct the user or password in that variable.",
-    "no password supplied": "Give the password in that variable's URL.",
-    "does not exist": "Create it, or correct the URL in that variable.",
-    "pg_hba.conf": "Let the server accept this user from this machine, or correct the URL.",
-}
-"""What to do when a connection is refused, by the words of the server."""
 
 
 class _Dialect(postgresql.dialect):  # type: ignore[misc, valid-type]
     """How literals and names are written, once `BEGIN` has been said."""
 
     _backslash_escapes = False
-
-
-@dataclass(frozen=True)
-class Server:
-    """A database, by the environment variable with its URL.
-
-    Raises:
-        DatabaseUrlInvalid: The URL is missing, or is no Postgres URL.
-    """
-
-    url: sa.URL = field(repr=False)
-    variable: str
-
-    @classmethod
-    def named(cls, variable: str) -> Server:
-        """The one whose URL is in the environment under that name."""
-        text = os.environ.get(variable)
-        if not text:
-            raise DatabaseUrlInvalid(variable=variable, reason="is not set")
-        try:
-            url = sa.make_url(text)
-        except (sa.exc.ArgumentError, ValueError):
-            # The message of the parser would repeat the URL.
-            raise DatabaseUrlInvalid(variable=variable, reason="is no URL") from None
-        if url.drivername.partition("+")[0] not in {"postgresql", "postgres"}:
-            raise DatabaseUrlInvalid(variable=variable, reason="is no URL of a Postgres database")
-        return cls(url, variable)
-
-    @property
-    def place(self) -> str:
-        """The database in words, without user and password."""
-        host = self.url.host or self.url.query.get("host") or "localhost"
-        port = f":{self.url.port}" if self.url.port else ""
-        return f"Postgres at {host}{port}/{self.url.database or ''} (${self.variable})"
-
-    def connect(self) -> Connection:
-        """A connection in a transaction that cannot write.
-
-        Raises:
-            DatabaseUnreachable: Nobody answers there, or it refuses.
-        """
-        adbc, Error = _driver()  # noqa: N806  a class
-        given = self.url.set(drivername="postgresql").update_query_dict(
-            {name: value for name, value in DEFAULTS.items() if name not in self.url.query}
-        )
-        try:
-            connection = adbc.connect(given.render_as_string(hide_password=False))
-        except Error as error:
-            said = self.said(error)
-        else:
-            return connection
-        fix = next((fix for words, fix in _CONNECTING.items() if words in said), None)
-        # Raised here, where the driver's own error, which may hold the URL, is no context.
-        raise DatabaseUnreachable(
-            place=self.place,
-            reason=f"cannot be reached: {said}",
-            fix=fix or "Check that the server runs and that the URL in that variable is right.",
-        )
-
-    def lost(self, said: str) -> DatabaseUnreachable:
-        """The error for a connection that is gone in the middle."""
-        return DatabaseUnreachable(
-            place=self.place,
-            reason=f"was lost: {said}",
-            fix="Nothing of it is used and the last good data stay; run it again when the server "
-            "is back.",
-        )
-
-    def said(self, error: BaseException) -> str:
-        """What the driver says, on one line, without the query and without secrets."""
-        text = str(error).partition("Query was:")[0].partition("\nLINE ")[0]
-        text = " ".join(text.split()).rstrip(". ")
-        secrets = [self.url.password, self.url.render_as_string(hide_password=False)]
-        secrets += [str(v) for name, v in self.url.query.items() if "passw" in name]
-        for secret in filter(None, secrets):
-            for spelt in (str(secret), quote(str(secret), safe=""), quote_plus(str(secret))):
-                text = text.replace(spelt, "***")
-        return text.partition("[libpq] ")[2] or text
 
 
 @dataclass
@@ -178,7 +79,6 @@ class Stream:
     relation: duckdb.DuckDBPyRelation
     name: str
     server: Server
-    connection: Connection = field(repr=False)
     source: _Batches = field(repr=False)
 
     @contextmanager
@@ -259,7 +159,7 @@ def rows(
     """
     server = Server.named(source.url_env)
     name = source.table or "query"
-    opened = server.connect()
+    opened = _connection(server)
     try:
         cursor = opened.cursor()
         with _refusals(server, name):
@@ -290,7 +190,22 @@ def rows(
         Function("row_number").over().cast(BIGINT).alias(ROW),
         Constant(f"postgres:{name}").alias(SOURCE),
     )
-    return Stream(relation, f"postgres:{name}", server, opened, batches)
+    return Stream(relation, f"postgres:{name}", server, batches)
+
+
+def _connection(server: Server) -> Connection:
+    """A connection in a transaction, which the driver begins."""
+    adbc, Error = _driver()  # noqa: N806  a class
+    try:
+        connection = adbc.connect(
+            server.url_for("postgresql").render_as_string(hide_password=False)
+        )
+    except Error as error:
+        said = _said(server, error)
+    else:
+        return connection
+    # Raised here, where the driver's own error, which may hold the URL, is no context.
+    raise server.unreachable(said)
 
 
 def _types(cursor: Cursor, source: PostgresTable, server: Server) -> dict[str, str]:
@@ -464,15 +379,23 @@ def _refusals(server: Server, name: str) -> Iterator[None]:
 
 
 def _refused(server: Server, name: str, error: BaseException) -> Exception:
-    state, said = getattr(error, "sqlstate", None) or "", server.said(error)
+    state, said = getattr(error, "sqlstate", None) or "", _said(server, error)
     gone = ("server closed the connection", "connection not open", "no connection to the server")
-    if state.startswith(_LOST) or any(words in said for words in gone):
-        return server.lost(said)
+    if is_lost(state) or any(words in said for words in gone):
+        fix = "Nothing of it is used and the last good data stay; run it again when the server is back."
+        return server.lost(said, fix=fix)
     return SourceUnreadable(
         source=name,
         reason=f"{server.place} refuses to read it ({said})",
         fix="Correct `source`, or what this user may read; nothing is changed on the server.",
     )
+
+
+def _said(server: Server, error: BaseException) -> str:
+    """What the driver says, on one line, without the query and without secrets."""
+    text = str(error).partition("Query was:")[0].partition("\nLINE ")[0]
+    text = server.without_secrets(" ".join(text.split()).rstrip(". "))
+    return text.partition("[libpq] ")[2] or text
 
 
 def _written(kind: str) -> str:
