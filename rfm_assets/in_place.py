@@ -90,7 +90,8 @@ class InPlace(BaseModel):
         try:
             found = {f.name: f for f in find(self.source.path, Path(self.root), ".parquet")}
         except RfmError as error:
-            raise _changed(snapshot, self.source.path, f"cannot be found ({error})") from error
+            paths = [self.source.path] if isinstance(self.source.path, str) else self.source.path
+            raise _changed(snapshot, ", ".join(paths), f"cannot be found ({error})") from error
         for name, fingerprint in self.files.items():
             if name not in found:
                 raise _changed(snapshot, name, "is gone")
@@ -139,9 +140,9 @@ def _described(snapshot: Snapshot, described: Mapping[str, object]) -> InPlace:
         ) from error
 
 
-def _changed(snapshot: Snapshot, file: str | list[str], what: str) -> SnapshotUnreadable:
+def _changed(snapshot: Snapshot, file: str, what: str) -> SnapshotUnreadable:
     return SnapshotUnreadable(
-        path=str(file),
+        path=file,
         reason=f"{what}, and {snapshot.table} reads it in place",
         fix=f"Put it back, or materialise {snapshot.table} again to read what is there now. Set "
         "`in_place: false` for files that change.",

@@ -1,6 +1,6 @@
 """Where this deployment stores its tables and what computes them, as Dagster resources.
 
-How tables are stored or computed does not belong here (`store.py`, `engine.py`).
+How tables are stored or computed does not belong here (`store.py`, `engines/`).
 """
 
 import functools
