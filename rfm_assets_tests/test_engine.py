@@ -21,6 +21,7 @@ from rfm_assets.engines.base import Engine, collect_rows, to_arrow
 from rfm_assets.engines.duckdb_engine import DuckDBEngine
 from rfm_assets.engines.opening import engine_for_native, open_engine
 from rfm_assets.engines.polars_engine import PolarsEngine
+from rfm_assets.engines.spark_engine import SparkEngine
 from rfm_assets.errors import (
     InvalidConfig,
     OutOfMemory,
@@ -28,6 +29,7 @@ from rfm_assets.errors import (
     StorageUnusable,
     UnsupportedFrame,
 )
+from rfm_assets_tests.tables import LOCAL_SPARK, SPARK
 
 ROWS = [{"id": "b", "n": 1.5}, {"id": "a", "n": None}, {"id": None, "n": -2.0}]
 
@@ -228,6 +230,43 @@ def test_a_checkpoint_holds_what_was_computed_once(engine: Engine, tmp_path: Pat
     assert collect_rows(held.sort("n")) == [{"n": 1, "m": 10}, {"n": 2, "m": 20}]
     joined = held.join(again, on="n", how="inner").select("n")
     assert collect_rows(joined) == [{"n": 2}]
+
+
+def in_partitions(engine: SparkEngine, number: int) -> Callable[[Any], Any]:
+    """A checkpoint that fails unless the rows are spread over so many partitions."""
+
+    def checkpoint(table: Any) -> Any:
+        held = SparkEngine.checkpoint(engine, table)
+        filled = [rows for rows in held.to_native().rdd.glom().map(len).collect() if rows]
+        total = sum(filled)
+        assert total < number or len(filled) == number
+        return held
+
+    return checkpoint
+
+
+@pytest.mark.parametrize("name", ["duckdb", "polars", SPARK])
+@pytest.mark.parametrize("rows", [0, 1, 1_000])
+def test_rows_are_numbered_in_their_order(
+    name: str, rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = [(n * 7919 % 13, f"c{n * 104_729 % 1_000:04}") for n in range(rows)]
+    table = pa.table(
+        {
+            "n": pa.array([n for n, _ in keys], pa.int64()),
+            "id": pa.array([c for _, c in keys], pa.string()),
+        }
+    )
+    with open_engine(name, **(LOCAL_SPARK if name == "spark" else {})) as engine:
+        given = engine.from_arrow(table)
+        if isinstance(engine, SparkEngine):
+            # Few rows would be brought into one partition, where there is nothing to get wrong.
+            monkeypatch.setattr(engine, "checkpoint", in_partitions(engine, 2))
+        numbered = engine.number_rows(given, "rank", ["n", "id"])
+        assert numbered.collect_schema()["rank"] == nw.Int64()
+        found = sorted(collect_rows(numbered), key=lambda row: row["rank"])
+    expected = [{"n": n, "id": c, "rank": at} for at, (n, c) in enumerate(sorted(keys), start=1)]
+    assert found == expected
 
 
 def test_day_numbers_count_from_the_epoch_on_both_sides(engine: Engine) -> None:

@@ -110,6 +110,7 @@ class CampaignListComponent(CampaignConfig, RfmComponent):
             segments=names,
             suppression=suppression,
             checkpoint=inputs.engine.checkpoint,
+            number=inputs.engine.number_rows,
         )
         steps = [vars(step) for step in result.steps]
         publication = publish(

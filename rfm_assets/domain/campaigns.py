@@ -16,7 +16,7 @@ from pydantic import Field
 
 from rfm_assets.domain.config import ConfigModel
 from rfm_assets.domain.expressions import Expression, parse
-from rfm_assets.domain.frames import Table, kinds_of
+from rfm_assets.domain.frames import Table, kinds_of, number_rows
 from rfm_assets.domain.kinds import Kind
 from rfm_assets.errors import ColumnMissing, InvalidConfig, InvalidExpression
 
@@ -110,11 +110,13 @@ def campaign_list(
     segments: Sequence[str],
     suppression: Sequence[Table],
     checkpoint: Callable[[Table], Table],
+    number: Callable[[Table, str, Sequence[str]], Table] = number_rows,
 ) -> CampaignResult:
     """Take `customers` (a segments table) through the waterfall to a ranked list.
 
     `segments` are the stored names of the audience (empty: everybody), `suppression` tables have
-    customer_id and reason. Raises on a `where` or `priority` that does not fit the columns.
+    customer_id and reason. `checkpoint` and `number` are how the engine holds a table and numbers
+    its rows. Raises on a `where` or `priority` that does not fit the columns.
     """
     kinds = kinds_of(customers)
     where = _typed(config.where, kinds, "boolean", key="where") if config.where else None
@@ -137,7 +139,7 @@ def campaign_list(
 
     staged = _first_removal(staged.with_columns(_priority=priority.to_narwhals(kinds)), stages)
     staged = checkpoint(staged)
-    ranked = _rank(staged.filter(_eligible() & nw.col("_stage").is_null()))
+    ranked = _rank(staged.filter(_eligible() & nw.col("_stage").is_null()), number)
     if config.size_limit is not None:
         limit = config.size_limit
         over = ranked.filter(nw.col("rank") > limit)
@@ -245,15 +247,16 @@ def _first_removal(customers: Table, stages: Sequence[Stage]) -> Table:
     return customers.with_columns(_stage=name, _reason=reason)
 
 
-def _rank(customers: Table) -> Table:
+def _rank(customers: Table, number: Callable[[Table, str, Sequence[str]], Table]) -> Table:
     """Number the customers from 1 by priority, highest first, nulls last, ties by customer id."""
-    ordered = customers.with_columns(
-        _last=nw.when(nw.col("_priority").is_null()).then(nw.lit(1)).otherwise(nw.lit(0)),
-        _descending=-nw.col("_priority"),
-    ).with_row_index("rank", order_by=["_last", "_descending", "customer_id"])
-    return ordered.with_columns(
-        rank=(nw.col("rank") + 1).cast(nw.Int64), priority=nw.col("_priority").cast(nw.Float64)
+    priority = nw.col("_priority").cast(nw.Float64)
+    nothing = nw.col("_priority").is_null()
+    keyed = customers.with_columns(
+        priority=priority,
+        _last=nw.when(nothing).then(nw.lit(1)).otherwise(nw.lit(0)),
+        _descending=nw.when(nothing).then(nw.lit(0.0)).otherwise(-priority),
     )
+    return number(keyed, "rank", ["_last", "_descending", "customer_id"])
 
 
 def _steps(

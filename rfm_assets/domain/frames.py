@@ -1,5 +1,6 @@
 """The one table type of the domain: a narwhals lazy frame over any engine."""
 
+from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 import narwhals as nw
@@ -29,3 +30,9 @@ def kinds_of(table: Table) -> dict[str, Kind]:
         elif isinstance(dtype, nw.String | nw.Categorical | nw.Enum):
             kinds[name] = "text"
     return kinds
+
+
+def number_rows(table: Table, name: str, order_by: Sequence[str]) -> Table:
+    """Add `name` (Int64): the rows' numbers from 1 in an order that is total and has no nulls."""
+    numbered = table.with_row_index(name, order_by=list(order_by))
+    return numbered.with_columns((nw.col(name) + 1).cast(nw.Int64))

@@ -83,6 +83,10 @@ class Engine(Protocol):
         """
         ...
 
+    def number_rows(self, table: Table, name: str, order_by: Sequence[str]) -> Table:
+        """Add `name` (Int64): the rows' numbers from 1 in an order that is total and has no nulls."""
+        ...
+
     def write_parquet(self, table: Table, folder: AnyPath, *, sort_by: Sequence[str]) -> int:
         """Write the rows, sorted, as Parquet into `folder`, and return their number.
 

@@ -15,7 +15,7 @@ import narwhals as nw
 import pyarrow as pa
 from upath import UPath
 
-from rfm_assets.domain.frames import Table
+from rfm_assets.domain.frames import Table, number_rows
 from rfm_assets.engines.base import (
     EPOCH,
     FILE_NAME,
@@ -106,6 +106,9 @@ class DuckDBEngine:
         with duckdb_running(self._spill):
             self._relation(table).create(name)
         return nw.from_native(self.connection.table(name))
+
+    def number_rows(self, table: Table, name: str, order_by: Sequence[str]) -> Table:
+        return number_rows(table, name, order_by)
 
     def write_parquet(self, table: Table, folder: AnyPath, *, sort_by: Sequence[str]) -> int:
         with storage(folder):

@@ -12,7 +12,7 @@ import pyarrow as pa
 from narwhals.dependencies import is_polars_lazyframe
 from upath import UPath
 
-from rfm_assets.domain.frames import Table
+from rfm_assets.domain.frames import Table, number_rows
 from rfm_assets.engines.base import (
     FILE_NAME,
     ROW_GROUP_ROWS,
@@ -80,6 +80,9 @@ class PolarsEngine:
 
     def checkpoint(self, table: Table) -> Table:
         return nw.from_native(self._frame(table).collect(engine="streaming").lazy())
+
+    def number_rows(self, table: Table, name: str, order_by: Sequence[str]) -> Table:
+        return number_rows(table, name, order_by)
 
     def write_parquet(self, table: Table, folder: AnyPath, *, sort_by: Sequence[str]) -> int:
         import polars as pl

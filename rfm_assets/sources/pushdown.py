@@ -41,6 +41,7 @@ _OPERATORS: Final = {
     ">": "__gt__",
     ">=": "__ge__",
 }
+_DATED = frozenset({"day", "moment", "zoned"})
 Element = sa.ColumnElement[Any]
 
 
@@ -122,9 +123,13 @@ class _Server:
 
     def column(self, name: str) -> Element:
         column: Element = sa.column(name)
-        if self.natives[name] == "zoned":
-            return sa.func.timezone(self.time_zone, column)
-        return column
+        native = self.natives[name]
+        if native not in _DATED:
+            return column
+        finite = sa.func.isfinite(column)
+        if native == "zoned":
+            column = sa.func.timezone(self.time_zone, column)
+        return sa.case((finite, column))
 
     def number(self, node: Node) -> Element:
         """A float that is finite, or empty."""
@@ -147,7 +152,14 @@ class _Server:
     def comparison(self, node: Comparison) -> Element:
         plain = self.plain(node.left, [node.right], equal=node.operator in {"=", "!="})
         left, right = plain or self.operands([node.left, node.right])
-        return getattr(left, _OPERATORS[node.operator])(right)
+        found = getattr(left, _OPERATORS[node.operator])(right)
+        return self.finite(node.left, found) if plain else found
+
+    def finite(self, column: Node, found: Element) -> Element:
+        """A day called `infinity` is empty here. Asked beside, so that an index can be used."""
+        if isinstance(column, Column) and self.natives[column.name] in _DATED:
+            return sa.and_(found, sa.func.isfinite(sa.column(column.name)))
+        return found
 
     def plain(self, column: Node, values: Sequence[Node], *, equal: bool) -> list[Element] | None:
         """A column and literals of its own type, if that means the same: an index can be used."""
@@ -171,9 +183,10 @@ class _Server:
 
     def membership(self, node: Membership) -> Element:
         nodes = [node.operand, *node.values]
-        found = self.plain(node.operand, node.values, equal=True) or self.operands(nodes)
-        operand, *values = found
-        return operand.not_in(values) if node.negated else operand.in_(values)
+        plain = self.plain(node.operand, node.values, equal=True)
+        operand, *values = plain or self.operands(nodes)
+        found = operand.not_in(values) if node.negated else operand.in_(values)
+        return self.finite(node.operand, found) if plain else found
 
     def arithmetic(self, node: Arithmetic) -> Element:
         left, right = self.number(node.left), self.number(node.right)

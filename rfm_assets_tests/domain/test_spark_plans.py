@@ -1,8 +1,7 @@
 """On Spark, no stage brings all rows into one partition: told from the physical plans.
 
 A global aggregate ends in one partition, too, but with one row from each of the others: its exchange
-stands directly over a partial aggregate without keys. Ranks of campaign lists are numbered in one
-partition; they are of the customers left on a list and not of all.
+stands directly over a partial aggregate without keys.
 """
 
 from collections.abc import Iterator
@@ -15,12 +14,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from rfm_assets.domain.campaigns import CampaignConfig, campaign_list
 from rfm_assets.domain.frames import Table
 from rfm_assets.domain.history import movement
 from rfm_assets.domain.rfm import customer_rfm, day_number
 from rfm_assets.domain.row_policy import TransactionPolicy
 from rfm_assets.domain.segments import SegmentationConfig, segment
 from rfm_assets.domain.transactions import kept_rows
+from rfm_assets.engines.base import Engine
 from rfm_assets.engines.opening import open_engine
 from rfm_assets.library import load_scheme
 from rfm_assets_tests.tables import LOCAL_SPARK
@@ -30,7 +31,13 @@ AS_OF = date(2025, 1, 1)
 
 
 @pytest.fixture
-def rows(tmp_path: Path) -> Iterator[Table]:
+def engine() -> Iterator[Engine]:
+    with open_engine("spark", **LOCAL_SPARK) as opened:
+        yield opened
+
+
+@pytest.fixture
+def rows(tmp_path: Path, engine: Engine) -> Table:
     """Transactions in a file: what is given to Spark in memory, it computes while it plans."""
     days = [AS_OF - timedelta(days=n % 300 + 1) for n in range(500)]
     data = {
@@ -41,8 +48,7 @@ def rows(tmp_path: Path) -> Iterator[Table]:
         "amount": [float(n % 90) - 5 for n in range(500)],
     }
     pq.write_table(pa.table(data), tmp_path / "rows.parquet")
-    with open_engine("spark", **LOCAL_SPARK) as engine:
-        yield engine.scan_parquet([tmp_path / "rows.parquet"])
+    return engine.scan_parquet([tmp_path / "rows.parquet"])
 
 
 def plan_of(table: Table) -> list[str]:
@@ -66,7 +72,7 @@ def test_a_numbering_of_all_rows_would_be_seen(rows: Table) -> None:
     assert any("SinglePartition" in one for one in plan_of(rows.select(nw.col("amount").sum())))
 
 
-def tables(rows: Table) -> Iterator[tuple[str, Table]]:
+def tables(rows: Table, engine: Engine) -> Iterator[tuple[str, Table]]:
     config = SegmentationConfig(analysis_period_days=200, include_inactive=True)
     parsed: dict[str, Any] = {
         "source": nw.lit("x"),
@@ -94,13 +100,25 @@ def tables(rows: Table) -> Iterator[tuple[str, Table]]:
     now = segments(AS_OF, before)
     yield "segments with the ones before", now
     yield "movement", movement(now, before, as_of=AS_OF, previous_as_of=AS_OF - timedelta(days=7))
+    yield (
+        "campaign list",
+        campaign_list(
+            now,
+            as_of=AS_OF,
+            config=CampaignConfig(priority="monetary", size_limit=10),
+            segments=[],
+            suppression=[],
+            checkpoint=lambda table: table,
+            number=engine.number_rows,
+        ).members,
+    )
 
 
-def test_no_table_gathers_its_rows(rows: Table) -> None:
+def test_no_table_gathers_its_rows(rows: Table, engine: Engine) -> None:
     checked: list[str] = []
-    for name, table in tables(rows):
+    for name, table in tables(rows, engine):
         plan = plan_of(table)
         assert len(plan) > 1, name
         assert gathered(plan) == [], name
         checked.append(name)
-    assert len(checked) == 5
+    assert len(checked) == 6
