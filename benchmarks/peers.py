@@ -130,7 +130,7 @@ def in_polars(path: str, as_of: datetime) -> pl.LazyFrame:
     return rfm.with_columns(*scores).with_columns(segment=named)
 
 
-SQL = """
+_RFM_IN_DUCKDB = """
     WITH rfm AS (
         SELECT
             customer_id,
@@ -142,6 +142,21 @@ SQL = """
         GROUP BY customer_id
         HAVING frequency > 0
     ),
+"""
+_RFM_IN_SPARK = """
+    WITH rfm AS (
+        SELECT
+            customer_id,
+            datediff(:as_of, max(date) FILTER (WHERE amount > 0)) AS recency,
+            count(DISTINCT order_id) FILTER (WHERE amount > 0) AS frequency,
+            sum(amount) AS monetary
+        FROM transactions
+        WHERE date < :as_of
+        GROUP BY customer_id
+        HAVING frequency > 0
+    ),
+"""
+_SCORES_AND_SEGMENTS = """
     scored AS (
         SELECT
             *,
@@ -163,7 +178,11 @@ SQL = """
         END AS segment
     FROM scored
 """
+SQL = _RFM_IN_DUCKDB + _SCORES_AND_SEGMENTS
 """The question as a careful user writes it for DuckDB."""
+
+SPARK_SQL = _RFM_IN_SPARK + _SCORES_AND_SEGMENTS
+"""And for Spark."""
 
 SCAN = """
     SELECT count(*), max(customer_id), max(order_id), max(date), sum(amount)

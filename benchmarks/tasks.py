@@ -283,6 +283,20 @@ def compute_with_sql(*, path: str, target: str, as_of: str) -> Answer:
         return {"customers": connection.read_parquet(target).aggregate("count(*)").fetchall()[0][0]}
 
 
+def compute_with_spark_sql(*, path: str, target: str, as_of: str, master: str) -> Answer:
+    """The same by SQL written by hand for Spark, in a session like the product's."""
+    from datetime import datetime
+
+    from benchmarks.peers import SPARK_SQL
+    from rfm_assets.engines.spark_engine import spark_session
+
+    session = spark_session(master)
+    session.read.parquet(path).createOrReplaceTempView("transactions")
+    found = session.sql(SPARK_SQL, args={"as_of": datetime.fromisoformat(as_of)})
+    found.write.option("compression", "zstd").parquet(target)
+    return {"customers": session.read.parquet(target).count()}
+
+
 def compute_with_polars(*, path: str, target: str, as_of: str) -> Answer:
     """The same in lazy polars, streaming where it can."""
     from datetime import datetime
@@ -407,6 +421,7 @@ TASKS: dict[str, Callable[..., Answer]] = {
         heavy_tailed,
         compute_with_product,
         compute_with_sql,
+        compute_with_spark_sql,
         compute_with_polars,
         compute_with_tuned_pandas,
         compute_with_typical_pandas,

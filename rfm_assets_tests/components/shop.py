@@ -7,9 +7,11 @@ Thresholds are fixed, so that every score can be read off: recency 10/20/40/80 d
 from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 
+from rfm_assets import load_table
 from rfm_assets.store import Store
 from rfm_assets_tests.components.conftest import Project
 
@@ -139,6 +141,17 @@ class Shop:
             },
             run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
         )
+
+
+TABLES = ("customer_segments", "segment_movement", "segment_summary", "champions", "win_back")
+
+
+def tables(root: Path | str) -> dict[str, list[dict[str, Any]]]:
+    """The rows of the newest snapshots, without the moment at which they were computed."""
+    found = {name: load_table(name, root=root, kind="pyarrow").to_pylist() for name in TABLES}
+    for row in found["customer_segments"]:
+        del row["segmented_at"]
+    return found
 
 
 def failure(result: dg.ExecuteInProcessResult) -> str:

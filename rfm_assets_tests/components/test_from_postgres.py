@@ -1,17 +1,12 @@
 """The whole week from a table on a Postgres server gives what it gives from a CSV file."""
 
-from pathlib import Path
-from typing import Any
-
 import pytest
 from dagster._serdes import serialize_value
 
-from rfm_assets import load_table
 from rfm_assets_tests.components.conftest import Project
-from rfm_assets_tests.components.shop import FIRST, ROWS, SECOND, Shop, failure
+from rfm_assets_tests.components.shop import FIRST, ROWS, SECOND, Shop, failure, tables
 from rfm_assets_tests.postgres import GUARDED, PASSWORD, EmbeddedPostgres
 
-TABLES = ("customer_segments", "segment_movement", "segment_summary", "champions", "win_back")
 YAML = """
 type: rfm_assets.components.TransactionDataComponent
 attributes:
@@ -54,13 +49,6 @@ def shop(project: Project, postgres: EmbeddedPostgres, monkeypatch: pytest.Monke
     postgres.rows("create table blocked as select 'b' as customer")
     postgres.rows(f"grant select on order_lines, blocked to {GUARDED}")
     return Shop(project)
-
-
-def tables(root: Path) -> dict[str, Any]:
-    found = {name: load_table(name, root=root, kind="pyarrow").to_pylist() for name in TABLES}
-    for row in found["customer_segments"]:
-        del row["segmented_at"]
-    return found
 
 
 def test_the_weeks_are_those_of_the_csv(shop: Shop) -> None:

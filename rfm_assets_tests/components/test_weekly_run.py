@@ -13,7 +13,7 @@ import pytest
 from rfm_assets import load_table
 from rfm_assets.errors import InvalidProject, SnapshotMissing, TableMissing
 from rfm_assets_tests.components.conftest import Project
-from rfm_assets_tests.components.shop import AS_OF, FIRST, ROWS, SECOND, Shop, failure
+from rfm_assets_tests.components.shop import AS_OF, FIRST, ROWS, SECOND, Shop, failure, tables
 
 
 @pytest.fixture
@@ -313,6 +313,29 @@ def everything(shop: Shop) -> dict[str, list[dict]]:
     for row in found["customer_segments"]:
         del row["segmented_at"]
     return found
+
+
+def test_the_store_may_be_a_bucket(shop: Shop, tmp_path: Path) -> None:
+    assert shop.run(FIRST, SECOND).success
+    on_disk = tables(shop.root)
+
+    root = f"memory://{tmp_path.name}/store"
+    shop.project.write(
+        "deployment",
+        f"""
+        type: rfm_assets.components.DeploymentComponent
+        attributes:
+          threads: 2
+          store_root: {root}
+        """,
+    )
+    result = shop.run(FIRST, SECOND)
+    assert result.success, failure(result)
+    assert tables(root) == on_disk
+    assert all(check.passed for check in result.get_asset_check_evaluations())
+    # And a week again, over what is there.
+    assert shop.run(SECOND).success
+    assert tables(root) == on_disk
 
 
 def test_the_engine_changes_no_row(shop: Shop) -> None:
