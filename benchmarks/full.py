@@ -51,6 +51,8 @@ def contenders(rows: int) -> dict[str, tuple[str, dict[str, Any], int]]:
     if rows >= LARGE:
         spark = {"engine": "spark", "settings": {"spark_master": f"local[{CORES}]"}}
         chosen[f"{OURS}, on Spark"] = ("compute_with_product", spark, 1)
+        local = {"master": f"local[{CORES}]"}
+        chosen[f"{SQL}, on Spark"] = ("compute_with_spark_sql", local, 1)
     else:  # pandas takes more memory than most machines have, and typical pandas an hour
         chosen["tuned pandas"] = ("compute_with_tuned_pandas", {}, 1)
         chosen["typical pandas"] = ("compute_with_typical_pandas", {}, 1)

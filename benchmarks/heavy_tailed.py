@@ -17,12 +17,13 @@ ROWS = """
     WITH numbered AS (
         SELECT
             i,
-            -- Three lines an order. Hashes are spread evenly over 0..1 and have nothing in common.
-            hash(i // 3, 1) / 18446744073709551616.0 AS who,
-            hash(i // 3, 2) / 18446744073709551616.0 AS moment,
-            hash(i // 3, 3) / 18446744073709551616.0 AS returned,
-            hash(i, 4) / 18446744073709551616.0 AS u,
-            hash(i, 5) / 18446744073709551616.0 AS v
+            -- Three lines an order. Hashes of different numbers are spread evenly over 0..1 and have
+            -- nothing in common; those of two arguments do, where one of the two is the same.
+            hash(8 * (i // 3) + 1) / 18446744073709551616.0 AS who,
+            hash(8 * (i // 3) + 2) / 18446744073709551616.0 AS moment,
+            hash(8 * (i // 3) + 3) / 18446744073709551616.0 AS returned,
+            hash(8 * i + 4) / 18446744073709551616.0 AS u,
+            hash(8 * i + 5) / 18446744073709551616.0 AS v
         FROM range($rows) AS made(i)
     )
     SELECT

@@ -607,3 +607,25 @@ class RowsInPlace(RfmError):
             "`in_place: false` there to store them."
         )
         self.table = table
+
+
+class NotEnoughCustomers(RfmError):
+    """Too few customers to learn anything from."""
+
+    def __init__(self, *, what: str, found: int, needed: int, key: str) -> None:
+        super().__init__(
+            f"there are {found:,} {what}, and {needed:,} are needed. Wait for more data, read a "
+            f"longer history, or lower `{key}` if you know what you do. Nothing was published."
+        )
+        self.found, self.needed, self.key = found, needed, key
+
+
+class ModelDidNotConverge(RfmError):
+    """A model whose parameters cannot be estimated from these data."""
+
+    def __init__(self, *, model: str, reason: str) -> None:
+        super().__init__(
+            f"{model} did not converge: {reason}. These data do not tell its parameters apart; a "
+            "longer history may. Nothing was published."
+        )
+        self.model, self.reason = model, reason

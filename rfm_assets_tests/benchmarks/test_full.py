@@ -26,6 +26,13 @@ def test_generated_rows_are_heavy_tailed_and_the_same_each_time(tmp_path: Path) 
     assert top > 0.25
     refunded = first.aggregate("avg((amount < 0)::int)").fetchall()[0][0]
     assert 0.02 < refunded < 0.04
+    # When an order is placed and whether it is returned has nothing to do with who places it.
+    orders = duckdb.sql(
+        "select min(substr(customer_id, 2)::int) who, min(epoch(date)) moment, "
+        "min((amount < 0)::int) returned from first group by order_id"
+    )
+    ties = orders.aggregate("corr(who, moment), corr(who, returned), corr(moment, returned)")
+    assert all(abs(tie) < 0.05 for tie in ties.fetchall()[0])
 
 
 @pytest.mark.parametrize(
