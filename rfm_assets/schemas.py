@@ -184,6 +184,44 @@ class CampaignList(pa.DataFrameModel):
     as_of: Series[date] = column("The snapshot")
 
 
+class CustomerLifetimeValue(pa.DataFrameModel):
+    """One row per customer who has bought: what she is expected to buy and to be worth."""
+
+    customer_id: Series[str] = column(
+        "Customer", check="unique_customers", unique=True, str_length={"min_value": 1}
+    )
+    repeat_purchases: Series[pa.Int32] = column(
+        "Days with a purchase after the first such day", check="value_ranges", ge=0
+    )
+    first_to_last_days: Series[pa.Int32] = column(
+        "Days from the first purchase to the last", check="value_ranges", ge=0
+    )
+    age_days: Series[pa.Int32] = column(
+        "Days from the first purchase to the day before as_of", check="value_ranges", ge=0
+    )
+    repeat_spend_mean: Series[float] = column(
+        "Mean spend on a repeat purchase, refunds not taken off",
+        check="value_ranges",
+        nullable=True,
+        gt=0,
+    )
+    probability_alive: Series[float] = column(
+        "Probability that the customer has not left for good",
+        check="value_ranges",
+        in_range={"min_value": 0, "max_value": 1},
+    )
+    expected_purchases: Series[float] = column(
+        "Purchases expected over the horizon", check="value_ranges", ge=0
+    )
+    expected_spend_per_purchase: Series[float] = column(
+        "Spend expected on one purchase", check="value_ranges", gt=0
+    )
+    lifetime_value: Series[float] = column(
+        "Spend expected over the horizon, discounted to as_of", check="value_ranges", ge=0
+    )
+    as_of: Series[date] = column("The date the row looks ahead from")
+
+
 NEXT_STEPS: Mapping[str, str] = {
     SCHEMA_CHECK: "Compare the rows handed over with the reference page of this table",
     "customer_ids": "Look at the mapping of customer_id and order_id and at the rejected rows",
@@ -291,6 +329,9 @@ SEGMENT_MOVEMENT = TableContract(
     SegmentMovement,
     ("from_segment", "to_segment"),
     ("from_segment", "to_segment"),
+)
+CUSTOMER_LIFETIME_VALUE = TableContract(
+    "customer_lifetime_value", CustomerLifetimeValue, ("customer_id",), ("customer_id",)
 )
 SEGMENT_SUMMARY = TableContract("segment_summary", SegmentSummary, ("segment",), ("segment",))
 SUPPRESSION_LIST = TableContract(

@@ -8,6 +8,7 @@ _MODULES = {
     "CustomerDataComponent": "customer_data",
     "CustomerSegmentationComponent": "customer_segments",
     "DeploymentComponent": "deployment",
+    "LifetimeValueComponent": "lifetime_value",
     "PublishToPostgresComponent": "publish_to_postgres",
     "SegmentMovementComponent": "segment_movement",
     "SegmentSummaryComponent": "segment_summary",

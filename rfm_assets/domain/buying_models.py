@@ -7,12 +7,14 @@ Science 24, 2005), and Fader and Hardie: The Gamma-Gamma Model of Monetary Value
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import Field
+from scipy.integrate import quad
 from scipy.optimize import minimize
 from scipy.special import digamma, gammaln, hyp2f1
 
@@ -77,7 +79,30 @@ class BgNbd(ConfigModel):
         with np.errstate(invalid="ignore", over="ignore"):  # of the form that is not taken
             first = (1 - z) ** (a - 1) * _hypergeometric(a + b - 1 - r, a - 1, c, z)
             second = (1 - z) ** (r + x) * _hypergeometric(r + x, b + x, c, z)
-        return c / (a - 1) * (1 - np.where(euler, first, second))
+            found = c / (a - 1) * (1 - np.where(euler, first, second))
+        # The rate of one who never leaves: a series that ends beyond it, or nowhere, has failed.
+        most = (r + x) / (self.alpha + t) * ahead
+        failed = ~((found >= 0) & (found <= most * (1 + _NOT_ONE)))
+        for one in np.flatnonzero(failed):
+            found[one] = self._integrated(float(x[one]), ahead / (self.alpha + float(t[one])))
+        return found
+
+    def _integrated(self, x: float, relative: float) -> float:
+        """The same expectation as an integral over the probability of leaving: slow and sure."""
+
+        def given(p: float) -> float:
+            if p == 0:
+                return (self.r + x) * relative
+            return -math.expm1(-(self.r + x) * math.log1p(p * relative)) / p
+
+        # With w = p ** a, the density of p has no pole at 0.
+        def weighed(w: float) -> float:
+            p = w ** (1 / self.a)
+            return given(p) * (1 - p) ** (self.b + x - 1)
+
+        whole = quad(weighed, 0, 1, limit=200, epsabs=0, epsrel=1e-9)[0]
+        logs = math.lgamma(self.a + self.b + x) - math.lgamma(self.a + 1) - math.lgamma(self.b + x)
+        return float(whole) * math.exp(logs)
 
 
 class GammaGamma(ConfigModel):

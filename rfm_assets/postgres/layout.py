@@ -14,6 +14,7 @@ from sqlalchemy.dialects import postgresql
 from rfm_assets.schemas import (
     CAMPAIGN_LIST,
     CUSTOMER_DATA,
+    CUSTOMER_LIFETIME_VALUE,
     CUSTOMER_SEGMENTS,
     SEGMENT_MOVEMENT,
     SEGMENT_SUMMARY,
@@ -105,6 +106,13 @@ PLACES: Mapping[tuple[str, str], Place] = {
         SEGMENT_SUMMARY,
         "One row per segment and as_of: its size and value",
         money=("monetary_total",),
+    ),
+    ("customer_lifetime_value", ROWS): Place(
+        "customer_lifetime_value",
+        CUSTOMER_LIFETIME_VALUE,
+        "One row per customer and as_of: expected purchases and value over a horizon",
+        indexes=(("customer_id", AS_OF),),
+        money=("lifetime_value",),
     ),
     ("suppression_list", ROWS): Place(
         "suppression_list",

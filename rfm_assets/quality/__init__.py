@@ -8,6 +8,7 @@ from rfm_assets.quality.catalogue import (
     CUSTOMER_RULES,
     DATABASE_RULES,
     DESCRIPTIONS,
+    LIFETIME_VALUE_RULES,
     LIST_RULES,
     MOVEMENT_RULES,
     SEGMENT_RULES,
@@ -24,7 +25,8 @@ from rfm_assets.quality.contacts import (
     no_suppressed_customer,
     suppression_current,
 )
-from rfm_assets.quality.limits import SegmentChecks, TransactionChecks
+from rfm_assets.quality.learned import holdout_error
+from rfm_assets.quality.limits import LifetimeValueChecks, SegmentChecks, TransactionChecks
 from rfm_assets.quality.segments import (
     Shift,
     drift,
@@ -40,12 +42,14 @@ __all__ = [
     "CUSTOMER_RULES",
     "DATABASE_RULES",
     "DESCRIPTIONS",
+    "LIFETIME_VALUE_RULES",
     "LIST_RULES",
     "MOVEMENT_RULES",
     "SEGMENT_RULES",
     "SUMMARY_RULES",
     "SUPPRESSION_RULES",
     "TRANSACTION_RULES",
+    "LifetimeValueChecks",
     "SegmentChecks",
     "Shift",
     "TransactionChecks",
@@ -56,6 +60,7 @@ __all__ = [
     "entries_readable",
     "entries_volume",
     "freshness",
+    "holdout_error",
     "largest_segment",
     "later_weeks_current",
     "no_suppressed_customer",

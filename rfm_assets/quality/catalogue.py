@@ -15,6 +15,7 @@ SEGMENT_RULES = (
 CUSTOMER_RULES = ("attributes_readable",)
 MOVEMENT_RULES = ("customers_reconcile",)
 SUMMARY_RULES = ("customers_reconcile",)
+LIFETIME_VALUE_RULES = ("customers_reconcile", "holdout_error")
 SUPPRESSION_RULES = ("entries_readable", "entries_dated", "entries_volume", "entries_known")
 LIST_RULES = ("suppression_current", "no_suppressed_customer", "stages_reconcile")
 DATABASE_RULES = ("published_rows_reconcile", "published_money_reconciles")
@@ -36,6 +37,8 @@ DESCRIPTIONS: Mapping[str, str] = {
     "is now replaced.",
     "attributes_readable": "Blocks when values of a boolean attribute, such as consent, cannot be "
     "read; warns for other kinds.",
+    "holdout_error": "Warns when the model, fitted on earlier days, expected far more or fewer "
+    "purchases of the last days than came.",
     "entries_readable": "Blocks. Every line of the suppression entries could be read.",
     "entries_dated": "Warns when a `since` of the suppression entries cannot be read.",
     "entries_volume": "Blocks when far fewer entries are read than in the snapshot before.",

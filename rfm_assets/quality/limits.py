@@ -45,6 +45,17 @@ class TransactionChecks(ConfigModel):
         return self
 
 
+class LifetimeValueChecks(ConfigModel):
+    """When the estimates were so wrong on the last days that a run warns."""
+
+    warn_holdout_error: float = Field(
+        default=0.3,
+        gt=0,
+        le=10,
+        description="Share (0..) by which the purchases expected of the holdout may be off.",
+    )
+
+
 class SegmentChecks(ConfigModel):
     """When a distribution of segments is suspicious, and when it must not be used."""
 

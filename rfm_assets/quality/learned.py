@@ -1,0 +1,28 @@
+"""The rules for what models say: how right they were on days that they had not seen."""
+
+from rfm_assets.quality.limits import LifetimeValueChecks
+from rfm_assets.validation import CheckOutcome
+
+
+def holdout_error(
+    expected: float | None, observed: int, *, days: int, checks: LifetimeValueChecks
+) -> CheckOutcome:
+    """Purchases that were expected of the last days, against those that came; warns.
+
+    `expected` is None where the history was too short to judge the model.
+    """
+    limit = checks.warn_holdout_error
+    if expected is None:
+        seen, off = "too little history before those days to judge the model", 0.0
+    else:
+        off = abs(expected / observed - 1) if observed else float(expected > 0)
+        seen = f"{expected:,.0f} purchases expected in {days} days and {observed:,} came"
+    return CheckOutcome(
+        name="holdout_error",
+        passed=off <= limit,
+        blocking=False,
+        observed=seen,
+        expected=f"at most {limit:.0%} off",
+        next_step="Use the values to order customers, not as money. Look for a season, a campaign "
+        "or a gap in the data within those days.",
+    )
