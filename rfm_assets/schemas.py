@@ -222,6 +222,48 @@ class CustomerLifetimeValue(pa.DataFrameModel):
     as_of: Series[date] = column("The date the row looks ahead from")
 
 
+class BehavioralSegments(pa.DataFrameModel):
+    """One row per customer who has bought: the cluster, its name, and the features."""
+
+    customer_id: Series[str] = column(
+        "Customer", check="unique_customers", unique=True, str_length={"min_value": 1}
+    )
+    cluster: Series[pa.Int32] = column("Number of the cluster, from 0", check="clusters", ge=0)
+    segment: Series[str] = column("Name of the cluster, by the rules", check="clusters")
+    recency_days: Series[float] = column("Days since the last purchase", check="features", ge=1)
+    frequency_per_day: Series[float] = column(
+        "Purchases a day since the first one", check="features", gt=0
+    )
+    transaction_count: Series[float] = column("Purchases", check="features", ge=1)
+    customer_age_days: Series[float] = column(
+        "Days since the first purchase", check="features", ge=1
+    )
+    spend_total: Series[float] = column("Net spend", check="features")
+    spend_mean: Series[float] = column("Net spend per purchase", check="features")
+    spend_std: Series[float] = column(
+        "Standard deviation of what the purchases cost", check="features", ge=0
+    )
+    as_of: Series[date] = column("The date the row describes")
+
+
+class ClusterProfiles(pa.DataFrameModel):
+    """One row per cluster and feature: what the cluster is like in these data."""
+
+    cluster: Series[pa.Int32] = column("Number of the cluster, from 0", ge=0)
+    segment: Series[str] = column("Name of the cluster")
+    feature: Series[str] = column("Feature that was clustered by")
+    centroid: Series[float] = column("The cluster's centre, in the feature's unit")
+    minimum: Series[float] = column("Least value of a customer in it", nullable=True)
+    mean: Series[float] = column("Mean of the customers in it", nullable=True)
+    maximum: Series[float] = column("Largest value of a customer in it", nullable=True)
+    customers: Series[pa.Int64] = column("Customers in the cluster", ge=0)
+    customers_pct: Series[float] = column(
+        "Share of all customers, 0..100", in_range={"min_value": 0, "max_value": 100}
+    )
+    spend_total: Series[float] = column("Net spend of the cluster")
+    spend_pct: Series[float] = column("Share of all net spend, in per cent", nullable=True)
+
+
 NEXT_STEPS: Mapping[str, str] = {
     SCHEMA_CHECK: "Compare the rows handed over with the reference page of this table",
     "customer_ids": "Look at the mapping of customer_id and order_id and at the rejected rows",
@@ -231,6 +273,8 @@ NEXT_STEPS: Mapping[str, str] = {
     "unique_customers": "Look for a join or an input that repeats customers",
     "scores_in_range": "Look at the cut points of this snapshot and at the number of bins",
     "known_segments": "Look at the segment scheme: each row needs one of its segments",
+    "clusters": "Run again; if it happens again, report it: clusters are assigned by the package",
+    "features": "Look at the rows named here, then at the mapping of the columns they come from",
     "ranks_complete": "Look at the priority expression and at how the list is ordered",
 }
 """What to do when a check of a contract fails, by the name of the check."""
@@ -332,6 +376,18 @@ SEGMENT_MOVEMENT = TableContract(
 )
 CUSTOMER_LIFETIME_VALUE = TableContract(
     "customer_lifetime_value", CustomerLifetimeValue, ("customer_id",), ("customer_id",)
+)
+BEHAVIORAL_SEGMENTS = TableContract(
+    "behavioral_segments",
+    BehavioralSegments,
+    ("customer_id",),
+    ("customer_id",),
+    open_ended=True,
+    parts={
+        "profiles": TableContract(
+            "profiles", ClusterProfiles, ("cluster", "feature"), ("cluster", "feature")
+        )
+    },
 )
 SEGMENT_SUMMARY = TableContract("segment_summary", SegmentSummary, ("segment",), ("segment",))
 SUPPRESSION_LIST = TableContract(

@@ -239,6 +239,7 @@ def test_every_rule_of_a_table_is_described() -> None:
         *quality.MOVEMENT_RULES,
         *quality.SUMMARY_RULES,
         *quality.LIFETIME_VALUE_RULES,
+        *quality.CLUSTER_RULES,
         *quality.SUPPRESSION_RULES,
         *quality.LIST_RULES,
         *quality.DATABASE_RULES,

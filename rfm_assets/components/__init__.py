@@ -4,6 +4,7 @@ from importlib import import_module
 from typing import Any
 
 _MODULES = {
+    "BehavioralSegmentsComponent": "behavioral_segments",
     "CampaignListComponent": "campaign_list",
     "CustomerDataComponent": "customer_data",
     "CustomerSegmentationComponent": "customer_segments",

@@ -132,10 +132,10 @@ def customer_activity(transactions: Table, *, as_of: date, config: RfmConfig) ->
     end = day_number(as_of)
     start = end - config.analysis_period_days
     window = transactions.filter((nw.col("day") >= start) & (nw.col("day") < end))
-    _refuse_unsummable(window)
+    rows, alone = _require_summable(window)
     # Each day takes memory for each order: the first only where it decides about anybody.
     days = {"last_day": -NEVER} | ({"first_day": NEVER} if config.exclude_new_days else {})
-    activity = _window_activity(window, days)
+    activity = _window_activity(window, days, orders=alone < rows, alone=alone > 0)
     if not config.reads_history:
         return activity
     earlier = transactions.filter(nw.col("day") < start)
@@ -167,35 +167,45 @@ def split_by_eligibility(
     )
 
 
-def _refuse_unsummable(window: Table) -> None:
-    """Sums beyond 64 bits wrap around on one engine and fail without a reason on another.
+def _require_summable(window: Table) -> tuple[int, int]:
+    """Rows of the window, and how many of them have no order, once they can be added up.
 
-    The sum regardless of sign bounds every sum of these rows: by order, customer and segment.
+    Sums beyond 64 bits wrap around on one engine and fail without a reason on another. The sum
+    regardless of sign bounds every sum of these rows: by order, customer and segment.
     """
     columns = [
         name for name in ("amount", "refund_amount") if name in window.collect_schema().names()
     ]
-    totals = window.select(nw.col(*columns).abs().sum()).collect("pyarrow")
+    totals = window.select(
+        nw.col(*columns).abs().sum(),
+        nw.len().alias("rows"),
+        nw.col("order_id").is_null().cast(nw.Int64).sum().alias("alone"),
+    ).collect("pyarrow")
     for column in columns:
         total = totals.get_column(column).to_list()[0] or 0.0
         if total > MOST_MONEY:
             raise AmountsTooLarge(column=column, total=total, limit=MOST_MONEY)
+    rows, alone = (totals.get_column(name).to_list()[0] or 0 for name in ("rows", "alone"))
+    return int(rows), int(alone)
 
 
-def _window_activity(window: Table, days: Days) -> Table:
+def _window_activity(window: Table, days: Days, *, orders: bool, alone: bool) -> Table:
     """Purchases and money per customer, of rows that are all in the window.
 
     Grouped twice, by order and then by customer, which is faster than counting distinct orders.
+    `orders` and `alone` say whether there are rows with an order, and rows without one: what is
+    not there is not looked for, because that would be one more pass over the data.
     """
     money = {"monetary_units": to_units(nw.col("amount"))}
     if "refund_amount" in window.collect_schema().names():
         money["refunded_units"] = to_units(nw.col("refund_amount"))
     rows = window.select("customer_id", "order_id", *_of_rows(days), **money)
     # An order is one purchase, if it has any; a row without an order is an order of its own.
-    alone = nw.col("order_id").is_null()
-    orders = _grouped(rows.filter(~alone), ["customer_id", "order_id"], [*days], [*money])
-    columns = ["customer_id", *days, *money]
-    each = nw.concat([orders.select(columns), rows.filter(alone).select(columns)])
+    missing, columns = nw.col("order_id").is_null(), ["customer_id", *days, *money]
+    whole = _grouped(rows.filter(~missing), ["customer_id", "order_id"], [*days], [*money])
+    parts = [whole.select(columns)] if orders or not alone else []
+    parts += [rows.filter(missing).select(columns)] if alone else []
+    each = nw.concat(parts) if len(parts) > 1 else parts[0]
     bought = nw.col("last_day") != days["last_day"]
     return _grouped(
         each.with_columns(frequency=bought.cast(nw.Int64)),

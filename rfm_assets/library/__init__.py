@@ -15,6 +15,7 @@ import yaml
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from rfm_assets.domain.cluster_names import NameRule
 from rfm_assets.domain.scheme_linter import lint
 from rfm_assets.domain.schemes import Rule, Scheme, Segment
 from rfm_assets.errors import InvalidScheme, UnknownScheme, YamlProblem, did_you_mean
@@ -71,6 +72,13 @@ def benchmarks() -> Mapping[str, Mapping[str, tuple[float, float]]]:
         industry: {segment: (float(low), float(high)) for segment, (low, high) in shares.items()}
         for industry, shares in data.items()
     }
+
+
+@cache
+def cluster_names(name: str) -> tuple[NameRule, ...]:
+    """The packaged rules that name clusters: `behavioral_8` or `rfm_4`."""
+    text = (_LIBRARY / "cluster_names" / f"{name}.yaml").read_text(encoding="utf-8")
+    return tuple(NameRule.model_validate(rule) for rule in yaml.safe_load(text))
 
 
 @cache

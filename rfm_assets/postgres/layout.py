@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
 from rfm_assets.schemas import (
+    BEHAVIORAL_SEGMENTS,
     CAMPAIGN_LIST,
     CUSTOMER_DATA,
     CUSTOMER_LIFETIME_VALUE,
@@ -106,6 +107,19 @@ PLACES: Mapping[tuple[str, str], Place] = {
         SEGMENT_SUMMARY,
         "One row per segment and as_of: its size and value",
         money=("monetary_total",),
+    ),
+    ("behavioral_segments", ROWS): Place(
+        "behavioral_segments",
+        BEHAVIORAL_SEGMENTS,
+        "One row per customer and as_of: the cluster, its name, and the features",
+        indexes=((AS_OF, "segment"), ("customer_id", AS_OF)),
+        money=("spend_total",),
+    ),
+    ("behavioral_segments", "profiles"): Place(
+        "cluster_profiles",
+        BEHAVIORAL_SEGMENTS.parts["profiles"],
+        "One row per cluster, feature and as_of: what the cluster is like",
+        money=("spend_total",),
     ),
     ("customer_lifetime_value", ROWS): Place(
         "customer_lifetime_value",

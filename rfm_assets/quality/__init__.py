@@ -5,6 +5,7 @@ numbers are computed is the domain's business; constraints of single columns are
 """
 
 from rfm_assets.quality.catalogue import (
+    CLUSTER_RULES,
     CUSTOMER_RULES,
     DATABASE_RULES,
     DESCRIPTIONS,
@@ -25,7 +26,7 @@ from rfm_assets.quality.contacts import (
     no_suppressed_customer,
     suppression_current,
 )
-from rfm_assets.quality.learned import holdout_error
+from rfm_assets.quality.learned import clusters_stable, holdout_error
 from rfm_assets.quality.limits import LifetimeValueChecks, SegmentChecks, TransactionChecks
 from rfm_assets.quality.segments import (
     Shift,
@@ -39,6 +40,7 @@ from rfm_assets.quality.totals import reconciles, same_in_database
 from rfm_assets.quality.transactions import freshness, reject_rate, volume
 
 __all__ = [
+    "CLUSTER_RULES",
     "CUSTOMER_RULES",
     "DATABASE_RULES",
     "DESCRIPTIONS",
@@ -54,6 +56,7 @@ __all__ = [
     "Shift",
     "TransactionChecks",
     "attributes_readable",
+    "clusters_stable",
     "drift",
     "entries_dated",
     "entries_known",

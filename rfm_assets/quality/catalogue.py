@@ -15,6 +15,7 @@ SEGMENT_RULES = (
 CUSTOMER_RULES = ("attributes_readable",)
 MOVEMENT_RULES = ("customers_reconcile",)
 SUMMARY_RULES = ("customers_reconcile",)
+CLUSTER_RULES = ("customers_reconcile", "clusters_stable")
 LIFETIME_VALUE_RULES = ("customers_reconcile", "holdout_error")
 SUPPRESSION_RULES = ("entries_readable", "entries_dated", "entries_volume", "entries_known")
 LIST_RULES = ("suppression_current", "no_suppressed_customer", "stages_reconcile")
@@ -37,6 +38,8 @@ DESCRIPTIONS: Mapping[str, str] = {
     "is now replaced.",
     "attributes_readable": "Blocks when values of a boolean attribute, such as consent, cannot be "
     "read; warns for other kinds.",
+    "clusters_stable": "Warns when customers would change clusters if these were learned from other "
+    "customers of the same kind.",
     "holdout_error": "Warns when the model, fitted on earlier days, expected far more or fewer "
     "purchases of the last days than came.",
     "entries_readable": "Blocks. Every line of the suppression entries could be read.",

@@ -1,4 +1,4 @@
-"""The rules for what models say: how right they were on days that they had not seen."""
+"""The rules for what models say: how right they were, and whether they would say it again."""
 
 from rfm_assets.quality.limits import LifetimeValueChecks
 from rfm_assets.validation import CheckOutcome
@@ -25,4 +25,17 @@ def holdout_error(
         expected=f"at most {limit:.0%} off",
         next_step="Use the values to order customers, not as money. Look for a season, a campaign "
         "or a gap in the data within those days.",
+    )
+
+
+def clusters_stable(*, k: int, stability: float, stable_from: float) -> CheckOutcome:
+    """Mean adjusted Rand index of the clusters over bootstraps; warns."""
+    return CheckOutcome(
+        name="clusters_stable",
+        passed=stability >= stable_from,
+        blocking=False,
+        observed=f"{k} clusters with a mean adjusted Rand index of {stability:.2f} over bootstraps",
+        expected=f"at least {stable_from:.2f}",
+        next_step="Take fewer clusters, or `k: auto`. Customers near a border change clusters from "
+        "week to week without having done anything.",
     )

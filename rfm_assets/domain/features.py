@@ -1,0 +1,306 @@
+"""Fourteen numbers that say how a customer behaves, for clustering.
+
+What is made of them does not belong here (`clustering.py`). A feature whose input no column is
+named for is left out, and so is one that says the same of everybody.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+
+import narwhals as nw
+from pydantic import Field
+
+from rfm_assets.domain.config import ConfigModel
+from rfm_assets.domain.frames import Table
+from rfm_assets.domain.money import MOST_MONEY, exact_ratio, from_units, to_units
+from rfm_assets.domain.rfm import day_number
+from rfm_assets.errors import AmountsTooLarge, ColumnMissing
+
+_SQUARES = 2**40
+"""Squares of spend are summed as whole numbers: this many to the square of the largest amount."""
+
+
+@dataclass(frozen=True)
+class Feature:
+    """One feature: what it is, in which unit, and which settings name its inputs.
+
+    Attributes:
+        log: Whether its logarithm is clustered, because few customers have most of it.
+    """
+
+    name: str
+    unit: str
+    formula: str
+    needs: tuple[str, ...] = ()
+    log: bool = False
+
+
+FEATURES: tuple[Feature, ...] = (
+    Feature("recency_days", "days", "as_of less the day of the last purchase", log=True),
+    Feature("frequency_per_day", "purchases a day", "purchases / customer_age_days", log=True),
+    Feature("transaction_count", "purchases", "distinct purchases", log=True),
+    Feature("customer_age_days", "days", "as_of less the day of the first purchase"),
+    Feature("spend_total", "money", "sum of purchases, refunds taken off", log=True),
+    Feature("spend_mean", "money", "spend_total / transaction_count", log=True),
+    Feature("spend_std", "money", "standard deviation of what the purchases cost", log=True),
+    Feature(
+        "quantity_total", "units", "sum of quantity_column", needs=("quantity_column",), log=True
+    ),
+    Feature(
+        "app_usage_rate",
+        "0..1",
+        "purchases by one of app_channels / purchases",
+        needs=("channel_column",),
+    ),
+    Feature(
+        "location_diversity",
+        "0..1",
+        "distinct values of location_column / purchases",
+        needs=("location_column",),
+    ),
+    Feature(
+        "failure_rate",
+        "0..1",
+        "failed attempts / (failed attempts + purchases)",
+        needs=("status_column",),
+    ),
+    Feature(
+        "recency_frequency_ratio",
+        "days a purchase",
+        "recency_days / transaction_count",
+        log=True,
+    ),
+    Feature("value_consistency", "0..1", "spend_mean / (spend_mean + spend_std)"),
+    Feature(
+        "engagement_score",
+        "0..1",
+        "mean of app_usage_rate, location_diversity and 1 - failure_rate, of those there are",
+        needs=("channel_column", "location_column", "status_column"),
+    ),
+)
+"""All of them, in the order of the stored columns. `engagement_score` needs any of its inputs."""
+
+RFM_FEATURES = ("recency_days", "transaction_count", "spend_total")
+
+
+class FeatureConfig(ConfigModel):
+    """Which days count, and which columns of the transactions say what."""
+
+    history_days: int = Field(
+        default=730, ge=28, le=36_500, description="Days before as_of that are described."
+    )
+    quantity_column: str | None = Field(
+        default=None,
+        description="Attribute of the transactions with the number of units, such as litres.",
+    )
+    channel_column: str | None = Field(
+        default=None, description="Attribute with the channel of a purchase."
+    )
+    app_channels: list[str] = Field(
+        default=["app"], min_length=1, description="Channels that count as the app."
+    )
+    location_column: str | None = Field(
+        default=None, description="Attribute with the place of a purchase, such as a station."
+    )
+    status_column: str | None = Field(
+        default=None, description="Attribute that tells failed attempts from purchases."
+    )
+    failed_statuses: list[str] = Field(
+        default=["failed"],
+        min_length=1,
+        description="Statuses of attempts that failed: they are no purchases.",
+    )
+
+    @property
+    def available(self) -> tuple[Feature, ...]:
+        """The features that can be computed with the columns that are named."""
+        return tuple(
+            feature
+            for feature in FEATURES
+            if not feature.needs or any(getattr(self, name) for name in feature.needs)
+        )
+
+    @property
+    def left_out(self) -> dict[str, str]:
+        """The others, and why."""
+        return {
+            feature.name: f"{' or '.join(f'`{name}`' for name in feature.needs)} names no column"
+            for feature in FEATURES
+            if feature not in self.available
+        }
+
+
+def customer_features(transactions: Table, *, as_of: date, config: FeatureConfig) -> Table:
+    """The features of everybody with a purchase in the history.
+
+    Args:
+        transactions: Canonical transactions with the columns that the config names; rows at or
+            after `as_of` are invisible.
+        as_of: The date to describe.
+        config: Days and columns.
+
+    Returns:
+        customer_id (String), `config.available` (Float64), and first_day, last_day (Int32),
+        spend_units (Int64, ten-thousandths) for those who count in whole numbers.
+
+    Raises:
+        ColumnMissing: A column that the config names is not there.
+        AmountsTooLarge: The amounts cannot be added up exactly.
+    """
+    end = day_number(as_of)
+    _require_columns(transactions, config)
+    window = transactions.filter(
+        (nw.col("day") >= end - config.history_days) & (nw.col("day") < end)
+    )
+    largest, rows, alone = _counted(window)
+    orders = _orders(window, config, orders=alone < rows, alone=alone > 0)
+    customers = _customers(orders, largest, config)
+    return _features(customers, end, largest, config)
+
+
+def _require_columns(transactions: Table, config: FeatureConfig) -> None:
+    known = transactions.collect_schema().names()
+    for key in ("quantity_column", "channel_column", "location_column", "status_column"):
+        name = getattr(config, key)
+        if name is not None and name not in known:
+            raise ColumnMissing(column=name, table="transaction_data", available=known, key=key)
+
+
+def _counted(window: Table) -> tuple[float, int, int]:
+    """The largest amount, the rows, and those without an order, if all can be added up."""
+    size = nw.col("amount").abs()
+    found = window.select(
+        size.sum().alias("total"),
+        size.max().alias("most"),
+        nw.len().alias("rows"),
+        nw.col("order_id").is_null().cast(nw.Int64).sum().alias("alone"),
+    ).collect("pyarrow")
+    names = ("total", "most", "rows", "alone")
+    total, most, rows, alone = (found.get_column(name).to_list()[0] or 0 for name in names)
+    if total > MOST_MONEY:
+        raise AmountsTooLarge(column="amount", total=total, limit=MOST_MONEY)
+    return float(most) or 1.0, int(rows), int(alone)
+
+
+def _orders(window: Table, config: FeatureConfig, *, orders: bool, alone: bool) -> Table:
+    """One row per order, as `rfm.py` counts them: a row without an order is one of its own.
+
+    Refunds are rows without a purchase: they count for nothing but the money. `orders` and `alone`
+    say whether there are rows with an order, and rows without one.
+    """
+    failed = nw.lit(value=False)
+    if config.status_column is not None:
+        failed = nw.col(config.status_column).is_in(config.failed_statuses).fill_null(value=False)
+    bought = (nw.col("amount") > 0) & ~failed
+    columns: dict[str, nw.Expr] = {
+        "first_day": nw.when(bought).then(nw.col("day")).otherwise(None),
+        "last_day": nw.when(bought).then(nw.col("day")).otherwise(None),
+        "bought": bought.cast(nw.Int32),
+        "failed": failed.cast(nw.Int32),
+        # What failed was not paid.
+        "units": nw.when(failed).then(nw.lit(0)).otherwise(to_units(nw.col("amount"))),
+    }
+    if config.quantity_column is not None:
+        # In thousandths, because sums of whole numbers do not depend on their order.
+        quantity = (nw.col(config.quantity_column).cast(nw.Float64) * 1_000).round()
+        columns["quantity"] = nw.when(bought).then(quantity).otherwise(0.0).cast(nw.Int64)
+    if config.channel_column is not None:
+        by_app = nw.col(config.channel_column).is_in(config.app_channels).fill_null(value=False)
+        columns["by_app"] = (bought & by_app).cast(nw.Int32)
+    if config.location_column is not None:
+        place = nw.col(config.location_column).cast(nw.String)
+        columns["place"] = nw.when(bought).then(place).otherwise(None)
+    rows = window.select("customer_id", "order_id", **columns)
+    sums = [name for name in ("units", "quantity") if name in columns]
+    most = [name for name in ("last_day", "bought", "failed", "by_app", "place") if name in columns]
+    missing, names = nw.col("order_id").is_null(), ["customer_id", *columns]
+    whole = (
+        rows.filter(~missing)
+        .group_by("customer_id", "order_id")
+        .agg(nw.col("first_day").min(), nw.col(*most).max(), nw.col(*sums).sum())
+    )
+    parts = [whole] if orders or not alone else []
+    parts += [rows.filter(missing)] if alone else []
+    typed = [part.with_columns(nw.col(*sums).cast(nw.Int64)).select(names) for part in parts]
+    return nw.concat(typed) if len(typed) > 1 else typed[0]
+
+
+def _customers(orders: Table, largest: float, config: FeatureConfig) -> Table:
+    """Whole numbers of each customer, from which the features are divided once."""
+    purchase = nw.col("bought") > 0
+    paid = exact_ratio(from_units(nw.col("units")), largest)
+    squares = (paid * paid * float(_SQUARES)).round().cast(nw.Int64)
+    columns: dict[str, nw.Expr] = {
+        # A refund is in no purchase of its own, but it is money that went back.
+        "spend_units": nw.col("units"),
+        "paid_units": nw.when(purchase).then(nw.col("units")).otherwise(0),
+        "squares": nw.when(purchase).then(squares).otherwise(0),
+        "purchases": nw.col("bought"),
+        "failures": nw.when(purchase).then(nw.lit(0)).otherwise(nw.col("failed")),
+    }
+    for name in ("quantity", "by_app"):
+        if name in orders.collect_schema().names():
+            columns[name] = nw.col(name)
+    places: list[nw.Expr] = []
+    if config.location_column is not None:
+        # Engines count an empty place as one of several.
+        columns["no_place"] = nw.col("place").is_null().cast(nw.Int32)
+        places = [nw.col("place").n_unique().alias("places"), nw.col("no_place").max()]
+    sums = [name for name in columns if name != "no_place"]
+    kept = ["place"] if places else []
+    rows = orders.select("customer_id", "first_day", "last_day", *kept, **columns)
+    found = rows.group_by("customer_id").agg(
+        nw.col("first_day").min(), nw.col("last_day").max(), nw.col(*sums).sum(), *places
+    )
+    return found.filter(nw.col("purchases") > 0).with_columns(nw.col(*sums).cast(nw.Int64))
+
+
+def _features(customers: Table, end: int, largest: float, config: FeatureConfig) -> Table:
+    count = nw.col("purchases").cast(nw.Float64)
+    base = customers.with_columns(
+        recency_days=(nw.lit(end) - nw.col("last_day")).cast(nw.Float64),
+        transaction_count=count,
+        customer_age_days=(nw.lit(end) - nw.col("first_day")).cast(nw.Float64),
+        spend_total=from_units(nw.col("spend_units")),
+        paid_mean=from_units(nw.col("paid_units")) / count,
+    )
+    mean = nw.col("paid_mean")
+    variance = nw.col("squares").cast(nw.Float64) / float(_SQUARES) * (
+        largest * largest
+    ) / count - (mean * mean)
+    # One purchase has no spread, and equal ones none but that of rounding.
+    spread = nw.when((count > 1) & (variance > mean * mean * 1e-9)).then(variance).otherwise(0.0)
+    base = base.with_columns(
+        frequency_per_day=count / nw.col("customer_age_days"),
+        spend_mean=nw.col("spend_total") / count,
+        spend_std=spread.sqrt(),
+        recency_frequency_ratio=nw.col("recency_days") / count,
+    ).with_columns(value_consistency=mean / (mean + nw.col("spend_std")))
+    rates: dict[str, nw.Expr] = {}
+    if config.quantity_column is not None:
+        base = base.with_columns(
+            quantity_total=exact_ratio(nw.col("quantity").cast(nw.Float64), 1_000.0)
+        )
+    if config.channel_column is not None:
+        rates["app_usage_rate"] = nw.col("by_app").cast(nw.Float64) / count
+    if config.location_column is not None:
+        known = (nw.col("places") - nw.col("no_place")).cast(nw.Float64)
+        rates["location_diversity"] = known / count
+    if config.status_column is not None:
+        failures = nw.col("failures").cast(nw.Float64)
+        rates["failure_rate"] = failures / (failures + count)
+    if rates:
+        base = base.with_columns(**rates).with_columns(engagement_score=_engagement(rates))
+    names = [feature.name for feature in config.available]
+    return base.select("customer_id", *names, "first_day", "last_day", "spend_units")
+
+
+def _engagement(rates: Mapping[str, nw.Expr]) -> nw.Expr:
+    parts = [1.0 - nw.col(name) if name == "failure_rate" else nw.col(name) for name in rates]
+    total = parts[0]
+    for part in parts[1:]:
+        total = total + part
+    return exact_ratio(total, float(len(parts)))
