@@ -84,7 +84,14 @@ class InPlace(BaseModel):
             time_zone=self.time_zone,
             only=self.files,
         )
-        return kept_rows(reading.table, self.policy, now_day=self.now_day)
+        counts = snapshot.manifest.counts
+        return kept_rows(
+            reading.table,
+            self.policy,
+            now_day=self.now_day,
+            # The files are what they were, and so is what the policy makes of them.
+            all_kept=counts.get("rows_in") == counts.get("rows_kept", -1),
+        )
 
     def _require_unchanged(self, snapshot: Snapshot) -> None:
         try:

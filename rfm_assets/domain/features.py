@@ -217,10 +217,9 @@ def _orders(window: Table, config: FeatureConfig, *, orders: bool, alone: bool) 
     sums = [name for name in ("units", "quantity") if name in columns]
     most = [name for name in ("last_day", "bought", "failed", "by_app", "place") if name in columns]
     missing, names = nw.col("order_id").is_null(), ["customer_id", *columns]
-    whole = (
-        rows.filter(~missing)
-        .group_by("customer_id", "order_id")
-        .agg(nw.col("first_day").min(), nw.col(*most).max(), nw.col(*sums).sum())
+    with_order = rows.filter(~missing) if alone else rows
+    whole = with_order.group_by("customer_id", "order_id").agg(
+        nw.col("first_day").min(), nw.col(*most).max(), nw.col(*sums).sum()
     )
     parts = [whole] if orders or not alone else []
     parts += [rows.filter(missing)] if alone else []

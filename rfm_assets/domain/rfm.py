@@ -202,7 +202,8 @@ def _window_activity(window: Table, days: Days, *, orders: bool, alone: bool) ->
     rows = window.select("customer_id", "order_id", *_of_rows(days), **money)
     # An order is one purchase, if it has any; a row without an order is an order of its own.
     missing, columns = nw.col("order_id").is_null(), ["customer_id", *days, *money]
-    whole = _grouped(rows.filter(~missing), ["customer_id", "order_id"], [*days], [*money])
+    with_order = rows.filter(~missing) if alone else rows
+    whole = _grouped(with_order, ["customer_id", "order_id"], [*days], [*money])
     parts = [whole.select(columns)] if orders or not alone else []
     parts += [rows.filter(missing).select(columns)] if alone else []
     each = nw.concat(parts) if len(parts) > 1 else parts[0]

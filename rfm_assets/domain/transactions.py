@@ -132,15 +132,21 @@ def apply_policy(
     )
 
 
-def kept_rows(parsed: Table, policy: TransactionPolicy, *, now_day: int) -> Table:
+def kept_rows(
+    parsed: Table, policy: TransactionPolicy, *, now_day: int, all_kept: bool = False
+) -> Table:
     """The rows that `apply_policy` keeps, lazily and uncounted, under a policy of single rows.
 
     Args:
         parsed: The parsed frame.
         policy: One that seeks no duplicates (`judges_single_rows`).
         now_day: Today in days since 1970-01-01 in the business time zone.
+        all_kept: Whether it is known that the policy keeps every row, so that none is asked: a
+            condition on a column is where an engine computes all that the column is made of again.
     """
     names = parsed.collect_schema().names()
+    if all_kept:
+        return _canonical(_converted(parsed, policy, names), policy, _attributes(names))
     return _kept(_judged(parsed, policy, names, now_day), policy, _attributes(names))
 
 
@@ -309,6 +315,10 @@ def _refuse_mixture(policy: TransactionPolicy, currencies: Mapping[str, int]) ->
 
 
 def _kept(judged: Table, policy: TransactionPolicy, attributes: list[str]) -> Table:
+    return _canonical(judged.filter(nw.col("outcome") == _KEPT), policy, attributes)
+
+
+def _canonical(kept: Table, policy: TransactionPolicy, attributes: list[str]) -> Table:
     amount = nw.col("amount")
     columns: list[str | nw.Expr] = ["customer_id", "order_id", "date", "day"]
     if policy.refunds == "separate":
@@ -318,7 +328,7 @@ def _kept(judged: Table, policy: TransactionPolicy, attributes: list[str]) -> Ta
         )
     else:
         columns.append("amount")
-    return judged.filter(nw.col("outcome") == _KEPT).select(*columns, *attributes)
+    return kept.select(*columns, *attributes)
 
 
 def _rejects(judged: Table, policy: TransactionPolicy, names: list[str]) -> Table:
