@@ -134,7 +134,11 @@ def _explained_below(
     by_place: Mapping[Path, object],
 ) -> bool:
     """A union whose right branch already reports what is wrong deeper in the value."""
-    only_branches = all(detail["type"] in _WRONG_BRANCH for detail in details)
+    only_branches = all(
+        detail["type"] in _WRONG_BRANCH
+        or (detail["type"] == "literal_error" and isinstance(detail["input"], list | dict))
+        for detail in details
+    )
     deeper = any(len(other) > len(path) and other[: len(path)] == path for other in by_place)
     return only_branches and deeper
 

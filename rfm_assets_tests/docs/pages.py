@@ -28,6 +28,7 @@ PAGES = (
     "README.md",
     "docs/your-own-data.md",
     "docs/segmentation.md",
+    "docs/behavioral-segments.md",
     "docs/lifetime-value.md",
     "docs/operations.md",
     "docs/publishing-to-postgres.md",

@@ -25,6 +25,8 @@ RULES = (
     *quality.CUSTOMER_RULES,
     *quality.MOVEMENT_RULES,
     *quality.SUMMARY_RULES,
+    *quality.LIFETIME_VALUE_RULES,
+    *quality.CLUSTER_RULES,
     *quality.SUPPRESSION_RULES,
     *quality.LIST_RULES,
     *quality.DATABASE_RULES,
