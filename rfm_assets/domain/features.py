@@ -196,13 +196,13 @@ def _orders(window: Table, config: FeatureConfig, *, orders: bool, alone: bool) 
         failed = nw.col(config.status_column).is_in(config.failed_statuses).fill_null(value=False)
     bought = (nw.col("amount") > 0) & ~failed
     columns: dict[str, nw.Expr] = {
-        "first_day": nw.when(bought).then(nw.col("day")).otherwise(None),
-        "last_day": nw.when(bought).then(nw.col("day")).otherwise(None),
-        "bought": bought.cast(nw.Int32),
-        "failed": failed.cast(nw.Int32),
+        # Of the lines of an order that are purchases, the last says on which day it was one.
+        "bought_on": nw.when(bought).then(nw.col("day")).otherwise(None),
         # What failed was not paid.
         "units": nw.when(failed).then(nw.lit(0)).otherwise(to_units(nw.col("amount"))),
     }
+    if config.status_column is not None:
+        columns["failed"] = failed.cast(nw.Int32)
     if config.quantity_column is not None:
         # In thousandths, because sums of whole numbers do not depend on their order.
         quantity = (nw.col(config.quantity_column).cast(nw.Float64) * 1_000).round()
@@ -215,11 +215,11 @@ def _orders(window: Table, config: FeatureConfig, *, orders: bool, alone: bool) 
         columns["place"] = nw.when(bought).then(place).otherwise(None)
     rows = window.select("customer_id", "order_id", **columns)
     sums = [name for name in ("units", "quantity") if name in columns]
-    most = [name for name in ("last_day", "bought", "failed", "by_app", "place") if name in columns]
+    most = [name for name in columns if name not in sums]
     missing, names = nw.col("order_id").is_null(), ["customer_id", *columns]
     with_order = rows.filter(~missing) if alone else rows
     whole = with_order.group_by("customer_id", "order_id").agg(
-        nw.col("first_day").min(), nw.col(*most).max(), nw.col(*sums).sum()
+        nw.col(*most).max(), nw.col(*sums).sum()
     )
     parts = [whole] if orders or not alone else []
     parts += [rows.filter(missing)] if alone else []
@@ -229,32 +229,40 @@ def _orders(window: Table, config: FeatureConfig, *, orders: bool, alone: bool) 
 
 def _customers(orders: Table, largest: float, config: FeatureConfig) -> Table:
     """Whole numbers of each customer, from which the features are divided once."""
-    purchase = nw.col("bought") > 0
+    purchase = ~nw.col("bought_on").is_null()
     paid = exact_ratio(from_units(nw.col("units")), largest)
     squares = (paid * paid * float(_SQUARES)).round().cast(nw.Int64)
-    columns: dict[str, nw.Expr] = {
+    sums: dict[str, nw.Expr] = {
         # A refund is in no purchase of its own, but it is money that went back.
         "spend_units": nw.col("units"),
         "paid_units": nw.when(purchase).then(nw.col("units")).otherwise(0),
         "squares": nw.when(purchase).then(squares).otherwise(0),
-        "purchases": nw.col("bought"),
-        "failures": nw.when(purchase).then(nw.lit(0)).otherwise(nw.col("failed")),
+        "purchases": purchase.cast(nw.Int64),
     }
-    for name in ("quantity", "by_app"):
-        if name in orders.collect_schema().names():
-            columns[name] = nw.col(name)
-    places: list[nw.Expr] = []
-    if config.location_column is not None:
-        # Engines count an empty place as one of several.
-        columns["no_place"] = nw.col("place").is_null().cast(nw.Int32)
-        places = [nw.col("place").n_unique().alias("places"), nw.col("no_place").max()]
-    sums = [name for name in columns if name != "no_place"]
-    kept = ["place"] if places else []
-    rows = orders.select("customer_id", "first_day", "last_day", *kept, **columns)
-    found = rows.group_by("customer_id").agg(
-        nw.col("first_day").min(), nw.col("last_day").max(), nw.col(*sums).sum(), *places
+    if config.status_column is not None:
+        sums["failures"] = nw.when(purchase).then(nw.lit(0)).otherwise(nw.col("failed"))
+    sums |= {
+        name: nw.col(name)
+        for name in ("quantity", "by_app")
+        if name in orders.collect_schema().names()
+    }
+    days = {"first_day": nw.col("bought_on"), "last_day": nw.col("bought_on")}
+    if config.location_column is None:
+        rows = orders.select("customer_id", **days, **sums)
+    else:
+        # By place and then by customer, which is faster than counting distinct places.
+        rows = _summed(
+            orders.select("customer_id", "place", **days, **sums), ["customer_id", "place"], [*sums]
+        ).with_columns(places=(~nw.col("place").is_null()).cast(nw.Int64))
+    names = [*sums, *(["places"] if config.location_column is not None else [])]
+    return _summed(rows, ["customer_id"], names).filter(nw.col("purchases") > 0)
+
+
+def _summed(rows: Table, keys: list[str], sums: list[str]) -> Table:
+    grouped = rows.group_by(keys).agg(
+        nw.col("first_day").min(), nw.col("last_day").max(), nw.col(*sums).sum()
     )
-    return found.filter(nw.col("purchases") > 0).with_columns(nw.col(*sums).cast(nw.Int64))
+    return grouped.with_columns(nw.col(*sums).cast(nw.Int64))
 
 
 def _features(customers: Table, end: int, largest: float, config: FeatureConfig) -> Table:
@@ -286,8 +294,7 @@ def _features(customers: Table, end: int, largest: float, config: FeatureConfig)
     if config.channel_column is not None:
         rates["app_usage_rate"] = nw.col("by_app").cast(nw.Float64) / count
     if config.location_column is not None:
-        known = (nw.col("places") - nw.col("no_place")).cast(nw.Float64)
-        rates["location_diversity"] = known / count
+        rates["location_diversity"] = nw.col("places").cast(nw.Float64) / count
     if config.status_column is not None:
         failures = nw.col("failures").cast(nw.Float64)
         rates["failure_rate"] = failures / (failures + count)
