@@ -243,6 +243,14 @@ class BehavioralSegments(pa.DataFrameModel):
     spend_std: Series[float] = column(
         "Standard deviation of what the purchases cost", check="features", ge=0
     )
+    recency_frequency_ratio: Series[float] = column(
+        "Days since the last purchase per purchase", check="features", gt=0
+    )
+    value_consistency: Series[float] = column(
+        "Mean / (mean + standard deviation) of what the purchases cost",
+        check="features",
+        in_range={"min_value": 0, "max_value": 1},
+    )
     as_of: Series[date] = column("The date the row describes")
 
 

@@ -228,23 +228,24 @@ def _shown(
 ) -> dict[str, dg.MetadataValue | str]:
     rows = collect_rows(profiles)
     each = {row["cluster"]: row for row in rows}
-    campaigns = {rule.name: rule for rule in rules}
     ends = {(row["cluster"], row["feature"]): row for row in rows}
     shown: dict[str, dg.MetadataValue | str] = {
         "clusters": markdown_table(
-            ["cluster", "segment", "campaign", "customers", "share, %", "share of spend, %"],
+            ["cluster", "segment", "customers", "share, %", "of spend, %"],
             [
-                [
-                    str(cluster),
-                    row["segment"],
-                    getattr(campaigns.get(row["segment"]), "campaign", None) or "",
-                    row["customers"],
-                    row["customers_pct"],
-                    row["spend_pct"],
-                ]
-                for cluster, row in each.items()
+                [str(n), row["segment"], row["customers"], row["customers_pct"], row["spend_pct"]]
+                for n, row in each.items()
             ],
-            numeric_from=3,
+            numeric_from=2,
+        ),
+        "campaigns": markdown_table(
+            ["segment", "campaign", "priority"],
+            [
+                [rule.name, rule.campaign or "", rule.priority]
+                for rule in sorted(rules, key=lambda rule: -rule.priority)
+                if rule.name in model.names
+            ],
+            numeric_from=2,
         ),
         "criteria": markdown_table(
             ["feature", *(f"{cluster} {row['segment']}" for cluster, row in each.items())],

@@ -99,6 +99,8 @@ def _constraint(check: Check) -> str:
     match check.name:
         case "greater_than_or_equal_to":
             return f"at least {limits['min_value']:g}"
+        case "greater_than":
+            return f"above {limits['min_value']:g}"
         case "in_range":
             return f"{limits['min_value']:g} to {limits['max_value']:g}"
         case "isin":

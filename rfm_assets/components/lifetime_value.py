@@ -156,8 +156,8 @@ def _shown(result: LifetimeValue) -> dict[str, dg.MetadataValue | str]:
     )[0]
     models = result.models
     shown: dict[str, dg.MetadataValue | str] = {
-        "expected": f"{totals['purchases']:,.0f} purchases, {totals['value']:,.2f} in value, of "
-        f"{totals['alive']:,.0f} of {models.customers:,} customers",
+        "expected": f"{totals['purchases']:,.0f} purchases and {totals['value']:,.2f} in value; "
+        f"{totals['alive']:,.0f} of {models.customers:,} customers are alive",
         "parameters": markdown_table(
             ["model", "parameter", "value"],
             [

@@ -25,6 +25,8 @@ def upgrade() -> None:
         sa.Column("spend_total", sa.Double(), nullable=False),
         sa.Column("spend_mean", sa.Double(), nullable=False),
         sa.Column("spend_std", sa.Double(), nullable=False),
+        sa.Column("recency_frequency_ratio", sa.Double(), nullable=False),
+        sa.Column("value_consistency", sa.Double(), nullable=False),
         sa.PrimaryKeyConstraint("as_of", "customer_id", name="behavioral_segments_pkey"),
         schema=schema,
     )
