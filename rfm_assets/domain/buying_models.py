@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from itertools import pairwise
 from typing import TypeAlias
 
 import numpy as np
@@ -95,13 +96,18 @@ class BgNbd(ConfigModel):
                 return (self.r + x) * relative
             return -math.expm1(-(self.r + x) * math.log1p(p * relative)) / p
 
-        # With w = p ** a, the density of p has no pole at 0.
-        def weighed(w: float) -> float:
-            p = w ** (1 / self.a)
-            return given(p) * (1 - p) ** (self.b + x - 1)
+        # Over the logarithm of p, where nothing is steep, up to its peak and from there on.
+        def weighed(log_p: float) -> float:
+            p = math.exp(log_p)
+            return given(p) * math.exp(self.a * log_p + (self.b + x - 1) * math.log1p(-p))
 
-        whole = quad(weighed, 0, 1, limit=200, epsabs=0, epsrel=1e-9)[0]
-        logs = math.lgamma(self.a + self.b + x) - math.lgamma(self.a + 1) - math.lgamma(self.b + x)
+        peak = math.log(self.a / (self.a + self.b + x))
+        ends = [peak - 50 / self.a, peak - 5 / self.a, peak, 0.0]
+        whole = sum(
+            quad(weighed, low, high, limit=500, epsabs=0, epsrel=1e-8)[0]
+            for low, high in pairwise(ends)
+        )
+        logs = math.lgamma(self.a + self.b + x) - math.lgamma(self.a) - math.lgamma(self.b + x)
         return float(whole) * math.exp(logs)
 
 
