@@ -25,6 +25,7 @@ from rfm_assets.domain.clustering import (
     fit_clusters,
     reconciled,
 )
+from rfm_assets.domain.comparison import Comparison, compared
 from rfm_assets.domain.features import FEATURES, FeatureConfig, customer_features
 from rfm_assets.domain.frames import Table
 from rfm_assets.engines.base import collect_rows
@@ -45,6 +46,10 @@ class BehavioralSegmentsComponent(ClusteringConfig, FeatureConfig, RfmComponent)
 
     transaction_data_asset_key: AssetName = Field(
         default="transaction_data", description="Canonical transactions to learn from."
+    )
+    customer_segments_asset_key: AssetName | None = Field(
+        default=None,
+        description="Segments by rules to compare the clusters with: who is in which of both.",
     )
     cluster_names: Literal["behavioral_8", "rfm_4"] | list[NameRule] = Field(
         default="behavioral_8",
@@ -82,7 +87,7 @@ class BehavioralSegmentsComponent(ClusteringConfig, FeatureConfig, RfmComponent)
             f"{len(self._clustered)} features of {self.history_days} days, and its name. Part "
             "`profiles` says what each cluster is like.",
             group_name="segments",
-            deps=[upstream],
+            deps=[upstream, *([self._by_rules] if self._by_rules else [])],
             kinds=["table", "parquet"],
             metadata={
                 "dagster/column_schema": table_schema(BEHAVIORAL_SEGMENTS),
@@ -105,6 +110,11 @@ class BehavioralSegmentsComponent(ClusteringConfig, FeatureConfig, RfmComponent)
             return self._publish(week, inputs, upstream, run.run.run_id)
 
         return publishing_assets(self, context, specs=[spec], checks=checks, work=work)
+
+    @property
+    def _by_rules(self) -> dg.AssetKey | None:
+        name = self.customer_segments_asset_key
+        return None if name is None else dg.AssetKey.from_user_string(name)
 
     @property
     def _clustered(self) -> list[str]:
@@ -139,6 +149,7 @@ class BehavioralSegmentsComponent(ClusteringConfig, FeatureConfig, RfmComponent)
         model = self._model(features, inputs, week.day)
         clusters = inputs.engine.checkpoint(assigned(features, model))
         profiles = cluster_profiles(clusters, model)
+        comparison = self._compared(clusters, inputs, week.day)
         names = [feature.name for feature in self.measured.available]
         publication = publish(
             inputs.store,
@@ -168,9 +179,32 @@ class BehavioralSegmentsComponent(ClusteringConfig, FeatureConfig, RfmComponent)
             config_hash=self.config.fingerprint(),
             source_fingerprint=source.manifest.source_fingerprint,
             inputs=inputs.provenance(),
-            extra={"model": model.model_dump(mode="json")},
+            extra={
+                "model": model.model_dump(mode="json"),
+                "comparison": None
+                if comparison is None
+                else {
+                    "with": self.customer_segments_asset_key,
+                    "adjusted_rand_index": comparison.adjusted_rand_index,
+                    "customers": [list(row) for row in comparison.counts],
+                },
+            },
         )
-        return {self.key: Published(publication, _shown(model, profiles, self.rules))}
+        shown = _shown(model, profiles, self.rules)
+        if comparison is not None:
+            shown["beside segments by rules"] = _cross_tabulation(comparison)
+            shown["agreement with them"] = (
+                f"adjusted Rand index {comparison.adjusted_rand_index:.2f} "
+                "(1 is the same division, 0 chance)"
+            )
+        return {self.key: Published(publication, shown)}
+
+    def _compared(self, clusters: Table, inputs: Inputs, as_of: date) -> Comparison | None:
+        if self._by_rules is None:
+            return None
+        by_rules = inputs.rows(inputs.snapshot(self._by_rules, as_of))
+        named = by_rules.with_columns(nw.col("segment").fill_null("(none)"))
+        return compared(clusters, named)
 
     def _model(self, features: Table, inputs: Inputs, as_of: date) -> ClusterModel:
         """The model of this snapshot: learned now, or that of an earlier one."""
@@ -261,6 +295,17 @@ def _shown(
     if model.left_out:
         shown["features left out"] = markdown_table(["feature", "why"], model.left_out.items())
     return shown
+
+
+def _cross_tabulation(comparison: Comparison) -> dg.MarkdownMetadataValue:
+    """Segments by rules against clusters, customers in the cells."""
+    clusters = sorted({cluster for cluster, _, _ in comparison.counts})
+    segments = sorted({segment for _, segment, _ in comparison.counts})
+    cells = {(cluster, segment): n for cluster, segment, n in comparison.counts}
+    return markdown_table(
+        ["by rules", *clusters],
+        [[segment, *(cells.get((c, segment)) for c in clusters)] for segment in segments],
+    )
 
 
 def _criterion(row: Mapping[str, Any]) -> str:

@@ -1,8 +1,10 @@
 """Clusters as an asset: stored with their profiles, named, kept from week to week, explained."""
 
+from collections import Counter
 from datetime import date, timedelta
 
 import pytest
+from sklearn.metrics import adjusted_rand_score
 
 from rfm_assets import load_table
 from rfm_assets.errors import InvalidProject
@@ -82,6 +84,29 @@ def test_names_are_rules_of_the_project(shop: Shop) -> None:
     assert min(map(len, spend.values())) > 0
     means = {name: sum(values) / len(values) for name, values in spend.items()}
     assert means["Big"] == max(means.values())
+
+
+def test_clusters_beside_segments_by_rules(shop: Shop) -> None:
+    more = "customer_segments_asset_key: customer_segments"
+    shop.project.write("behavioral_segments", YAML.format(more=more))
+    result = shop.run(SECOND)
+    assert result.success, failure(result)
+    kept = shop.store.snapshot("behavioral_segments").manifest.extra["comparison"]
+    clusters, rules = (
+        {row["customer_id"]: row["segment"] for row in rows.to_pylist()}
+        for rows in (
+            load_table(name, root=shop.root, kind="pyarrow")
+            for name in ("behavioral_segments", "customer_segments")
+        )
+    )
+    both = sorted(set(clusters) & set(rules))
+    counted = Counter((clusters[one], rules[one]) for one in both)
+    assert {(a, b): n for a, b, n in kept["customers"]} == dict(counted)
+    assert kept["adjusted_rand_index"] == pytest.approx(
+        adjusted_rand_score([clusters[one] for one in both], [rules[one] for one in both])
+    )
+    shown = result.asset_materializations_for_node("behavioral_segments")[-1].metadata
+    assert "Champions" in shown["beside segments by rules"].value
 
 
 def test_a_frozen_model_goes_on_deciding(shop: Shop) -> None:
