@@ -243,9 +243,10 @@ def _explain_failure(result: "dg.ExecuteInProcessResult") -> int:
         err.print("Interrupted. The weeks that were published stay; the same command goes on.")
         return INTERRUPTED
     for event in failures:
-        error = event.step_failure_data.error
+        told, error = event.step_failure_data.user_failure_data, event.step_failure_data.error
         cause = error.cause if error is not None and error.cause is not None else error
-        message = cause.message if cause is not None else "unknown error"
+        # What the package raises on purpose is a message; anything else needs its class to be read.
+        message = (told and told.description) or (cause.message if cause else "unknown error")
         err.print(_red(f"{event.step_key} failed."), message.strip())
     err.print(f"The run is {result.run_id}; `make dev` shows its log.")
     return 1

@@ -35,6 +35,7 @@ class ColumnMissing(RfmError):
             f"{table}: column {column!r}{where} does not exist. {did_you_mean(column, available)}"
         )
         self.column, self.table, self.available = column, table, tuple(available)
+        self.key = key
 
 
 class InvalidConfig(RfmError):

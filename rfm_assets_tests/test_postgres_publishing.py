@@ -158,7 +158,7 @@ def test_a_second_table_of_a_kind_needs_a_schema_of_its_own(shelf: Shelf) -> Non
 def test_who_was_left_out_is_published_and_withdrawn_with_the_snapshot(shelf: Shelf) -> None:
     shelf.segments({"a": 1.0}, excluded=["x", "y"])
 
-    _, left_out = shelf.publish(parts=frozenset({"excluded"}))
+    _, left_out = shelf.publish(leave_out_parts=frozenset())
 
     assert counts(left_out) == ("published", 2, 0, 0, 0)
     query = "select as_of, customer_id, reason from rfm.customer_segments_excluded order by 2"

@@ -15,21 +15,22 @@ from rfm_assets.components.execution import Published, Week, check_specs, publis
 from rfm_assets.components.inputs import Inputs
 from rfm_assets.components.rendering import markdown_table
 from rfm_assets.domain.cluster_names import NameRule, name_clusters
+from rfm_assets.domain.cluster_profiles import cluster_profiles
 from rfm_assets.domain.clustering import (
     STABLE_FROM,
     ClusteringConfig,
     ClusterModel,
     RefitFrozen,
     assigned,
-    cluster_profiles,
     fit_clusters,
     reconciled,
 )
 from rfm_assets.domain.comparison import Comparison, compared
 from rfm_assets.domain.features import FEATURES, FeatureConfig, customer_features
 from rfm_assets.domain.frames import Table
+from rfm_assets.domain.rfm import day_number
 from rfm_assets.engines.base import collect_rows
-from rfm_assets.errors import InvalidConfig
+from rfm_assets.errors import InvalidConfig, did_you_mean
 from rfm_assets.library import cluster_names
 from rfm_assets.publishing import publish
 from rfm_assets.schemas import BEHAVIORAL_SEGMENTS
@@ -129,7 +130,7 @@ class BehavioralSegmentsComponent(ClusteringConfig, FeatureConfig, RfmComponent)
                     key="features",
                     value=name,
                     reason="is no feature",
-                    fix=f"There are {', '.join(known)}.",
+                    fix=did_you_mean(name, known),
                 )
             if name in self.measured.left_out:
                 raise InvalidConfig(
@@ -143,8 +144,9 @@ class BehavioralSegmentsComponent(ClusteringConfig, FeatureConfig, RfmComponent)
         self, week: Week, inputs: Inputs, upstream: dg.AssetKey, run_id: str
     ) -> Mapping[dg.AssetKey, Published]:
         source = inputs.snapshot(upstream, week.day)
+        transactions = inputs.rows(source)
         features = inputs.engine.checkpoint(
-            customer_features(inputs.rows(source), as_of=week.day, config=self.measured)
+            customer_features(transactions, as_of=week.day, config=self.measured)
         )
         model = self._model(features, inputs, week.day)
         clusters = inputs.engine.checkpoint(assigned(features, model))
@@ -168,7 +170,7 @@ class BehavioralSegmentsComponent(ClusteringConfig, FeatureConfig, RfmComponent)
             rules=lambda staged: [
                 quality.reconciles(
                     "customers_reconcile",
-                    whole=("customers with a purchase", _count(features)),
+                    whole=("customers with a purchase", self._buyers(transactions, week.day)),
                     parts={"in clusters": staged.row_counts["rows"]},
                 ),
                 quality.clusters_stable(
@@ -176,28 +178,34 @@ class BehavioralSegmentsComponent(ClusteringConfig, FeatureConfig, RfmComponent)
                 ),
             ],
             run_id=run_id,
-            config_hash=self.config.fingerprint(),
+            config_hash=self.config_hash,
             source_fingerprint=source.manifest.source_fingerprint,
             inputs=inputs.provenance(),
             extra={
                 "model": model.model_dump(mode="json"),
-                "comparison": None
-                if comparison is None
-                else {
+                "comparison": comparison
+                and {
                     "with": self.customer_segments_asset_key,
                     "adjusted_rand_index": comparison.adjusted_rand_index,
                     "customers": [list(row) for row in comparison.counts],
                 },
             },
         )
-        shown = _shown(model, profiles, self.rules)
-        if comparison is not None:
-            shown["beside segments by rules"] = _cross_tabulation(comparison)
-            shown["agreement with them"] = (
-                f"adjusted Rand index {comparison.adjusted_rand_index:.2f} "
-                "(1 is the same division, 0 chance)"
-            )
+        shown = _shown(model, profiles, self.rules) | _beside_rules(comparison)
         return {self.key: Published(publication, shown)}
+
+    def _buyers(self, transactions: Table, as_of: date) -> int:
+        """Customers with a purchase in the history, counted without regard to orders."""
+        end = day_number(as_of)
+        bought = transactions.filter(
+            (nw.col("amount") > 0)
+            & (nw.col("day") >= end - self.history_days)
+            & (nw.col("day") < end)
+        )
+        if self.status_column is not None:
+            failed = nw.col(self.status_column).is_in(self.failed_statuses)
+            bought = bought.filter(~failed.fill_null(value=False))
+        return bought.select(nw.col("customer_id").n_unique()).collect().item()
 
     def _compared(self, clusters: Table, inputs: Inputs, as_of: date) -> Comparison | None:
         if self._by_rules is None:
@@ -209,10 +217,11 @@ class BehavioralSegmentsComponent(ClusteringConfig, FeatureConfig, RfmComponent)
     def _model(self, features: Table, inputs: Inputs, as_of: date) -> ClusterModel:
         """The model of this snapshot: learned now, or that of an earlier one."""
         if isinstance(self.refit, RefitFrozen):
-            return _kept(inputs.snapshot(self.key, self.refit.frozen_from))
+            return self._frozen(inputs, self.refit.frozen_from)
         before = inputs.before(self.key, as_of)
         known = _kept(before) if before is not None else None
-        if self.refit == "monthly" and known is not None and _same_month(known.fitted_on, as_of):
+        same = before is not None and before.manifest.config_hash == self.config_hash
+        if self.refit == "monthly" and known and same and _same_month(known.fitted_on, as_of):
             return known
         model = fit_clusters(
             features,
@@ -225,6 +234,19 @@ class BehavioralSegmentsComponent(ClusteringConfig, FeatureConfig, RfmComponent)
         if known is None:
             return model.model_copy(update={"names": tuple(names)})
         return reconciled(model, known, names)
+
+    def _frozen(self, inputs: Inputs, day: date) -> ClusterModel:
+        model = _kept(inputs.snapshot(self.key, day))
+        names = [feature.name for feature in self.measured.available]
+        lost = [name for name in model.features if name not in names]
+        if lost:
+            raise InvalidConfig(
+                key="refit",
+                value=f"frozen_from: {day}",
+                reason=f"names a model over {lost[0]}, and {self.measured.left_out[lost[0]]}",
+                fix="Name the column again, or learn a new model with `refit: weekly`.",
+            )
+        return model
 
     def _lineage(self, upstream: dg.AssetKey) -> dg.TableColumnLineage:
         days, money = [(upstream, "day"), (upstream, "amount")], [(upstream, "amount")]
@@ -243,10 +265,6 @@ class BehavioralSegmentsComponent(ClusteringConfig, FeatureConfig, RfmComponent)
                 "spend_std": [(upstream, "order_id"), *money],
             }
         )
-
-
-def _count(table: Table) -> int:
-    return table.select(nw.len()).collect().item()
 
 
 def _kept(snapshot: Snapshot) -> ClusterModel:
@@ -295,6 +313,16 @@ def _shown(
     if model.left_out:
         shown["features left out"] = markdown_table(["feature", "why"], model.left_out.items())
     return shown
+
+
+def _beside_rules(comparison: Comparison | None) -> dict[str, dg.MetadataValue | str]:
+    if comparison is None:
+        return {}
+    return {
+        "beside segments by rules": _cross_tabulation(comparison),
+        "agreement with them": f"adjusted Rand index {comparison.adjusted_rand_index:.2f} "
+        "(1 is the same division, 0 chance)",
+    }
 
 
 def _cross_tabulation(comparison: Comparison) -> dg.MarkdownMetadataValue:

@@ -73,6 +73,7 @@ class Delivered:
 Done = Mapping[dg.AssetKey, Published | Delivered]
 
 CONFIGURATION_ERRORS = (InvalidConfig, InvalidExpression, UnknownSegment)
+"""What is wrong in the YAML even where the error names no key of it."""
 
 Work = Callable[[dg.AssetExecutionContext, Week, Inputs], Done]
 """Computes and publishes one week: the run, the week, and what may be read."""
@@ -95,7 +96,9 @@ def publishing_assets(
     def placed(run: dg.AssetExecutionContext, week: Week, inputs: Inputs) -> Done:
         try:
             return work(run, week, inputs)
-        except CONFIGURATION_ERRORS:
+        except RfmError as error:
+            if not isinstance(error, CONFIGURATION_ERRORS) and not getattr(error, "key", ""):
+                raise
             # Only the data could show that the YAML is wrong; it is told with file and line still.
             with component.placing_errors():
                 raise

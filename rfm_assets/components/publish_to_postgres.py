@@ -144,7 +144,7 @@ class PublishToPostgresComponent(RfmComponent):
         request = Request(
             history=self.history,
             leave_out=frozenset(self.leave_out_columns),
-            parts=frozenset({"excluded"} if self.with_excluded else ()),
+            leave_out_parts=frozenset(() if self.with_excluded else {"excluded"}),
             run_id=run_id,
         )
         self._require_known(week, inputs, request)
@@ -170,7 +170,7 @@ class PublishToPostgresComponent(RfmComponent):
         """Refuse a misspelt column before anything is published: it would not be left out."""
         known: set[str] = set()
         for key in self._published:
-            known |= published_columns(inputs.snapshot(key, week.as_of), request.parts)
+            known |= published_columns(inputs.snapshot(key, week.as_of), request)
         for name in sorted(request.leave_out - known):
             raise InvalidConfig(
                 key="leave_out_columns",

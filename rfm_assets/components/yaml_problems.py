@@ -18,7 +18,7 @@ from rfm_assets.components.yaml_schema import (
     keys_of,
     nodes_at,
 )
-from rfm_assets.errors import RfmError, YamlProblem, did_you_mean
+from rfm_assets.errors import RfmError, YamlProblem, did_you_mean, nearest
 
 Path: TypeAlias = tuple[str | int, ...]
 
@@ -168,8 +168,9 @@ def _missing(detail: Mapping[str, Any], nodes: Sequence[Schema]) -> str:
 
 def _refused(detail: Mapping[str, Any], nodes: Sequence[Schema]) -> str:
     given, choices = detail["input"], choices_of(nodes)
-    if choices:
-        words = [str(choice) for choice in choices]
+    only_choices = all(choices_of([node]) for node in nodes)
+    words = [str(choice) for choice in choices]
+    if choices and (only_choices or nearest(str(given), words)):
         return f"{_shown(given)} is not allowed. {did_you_mean(str(given), words)}"
     wanted = _wanted(nodes) or detail["msg"]
     return f"{_shown(given)} is not allowed. Allowed: {wanted}.{_hint(given, wanted)}"

@@ -6,29 +6,27 @@ What the features mean does not belong here (`features.py`), nor which names the
 
 from __future__ import annotations
 
-import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import date
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import narwhals as nw
 import numpy as np
-from narwhals.typing import IntoDType
 from pydantic import Field
 
+from rfm_assets.domain.comparison import adjusted_rand_index
 from rfm_assets.domain.config import ConfigModel
 from rfm_assets.domain.features import FEATURES
 from rfm_assets.domain.frames import Table
 from rfm_assets.domain.k_means import (
     Floats,
     Labels,
-    adjusted_rand_index,
     k_means,
     nearest,
     pairing,
     silhouette,
 )
-from rfm_assets.domain.money import money_of
 from rfm_assets.errors import NotEnoughCustomers
 
 LARGEST_AUTO = 8
@@ -149,7 +147,7 @@ def fit_clusters(
         left_out: Those that it has not, and why.
 
     Raises:
-        NotEnoughCustomers: Fewer than ten per cluster.
+        NotEnoughCustomers: Fewer than ten per cluster, or too few who differ.
     """
     names = [name for name in available if config.features is None or name in config.features]
     matrix = sample(features, names, config.sample_size)
@@ -169,6 +167,10 @@ def fit_clusters(
     kept = [position for position, name in enumerate(names) if name not in told]
     mean, scale = values[:, kept].mean(axis=0), spread[kept]
     points = (values[:, kept] - mean) / scale
+    unlike = len(np.unique(points, axis=0)) if kept else 1
+    if unlike < largest:
+        what = f"customers unlike each other to learn {largest} clusters from"
+        raise NotEnoughCustomers(what=what, found=unlike, needed=largest, key="k")
     ks = range(3, LARGEST_AUTO + 1) if config.k == "auto" else [config.k]
     fitted = {k: k_means(points, k, inits=10) for k in ks}
     tried = [_judge(points, *fitted[k], bootstraps=config.bootstraps) for k in ks]
@@ -196,15 +198,19 @@ def sample(features: Table, names: Sequence[str], size: int) -> Floats:
     Who is in it follows from a customer's own numbers, because engines have no hash in common.
     """
     customers = int(features.select(nw.len()).collect().item())
-    chosen = features
-    if customers > size:
-        mixed = nw.lit(0)
-        for name, factor in _FACTORS.items():
-            mixed = mixed + (nw.col(name).cast(nw.Int64).abs() % _PRIME) * factor
-        mixed = ((mixed % _PRIME) * _FACTORS["spend_units"]) % _PRIME
-        chosen = features.filter(mixed < int(_PRIME * size / customers))
-    rows = chosen.select("customer_id", *names).sort("customer_id").head(2 * size)
-    collected = rows.collect("pyarrow")
+    wanted = ["customer_id", *names]
+    mixed = nw.lit(0)
+    for name, factor in _FACTORS.items():
+        mixed = mixed + (nw.col(name).cast(nw.Int64).abs() % _PRIME) * factor
+    mixed = ((mixed % _PRIME) * _FACTORS["spend_units"]) % _PRIME
+    share = size / max(customers, 1)
+    while True:
+        drawn = features if share >= 1 else features.filter(mixed < int(_PRIME * share))
+        collected = drawn.select(wanted).sort("customer_id").head(2 * size).collect("pyarrow")
+        # Customers whose numbers are alike are drawn together, or none of them is.
+        if share >= 1 or 2 * len(collected) >= size:
+            break
+        share *= 2
     columns = [collected.get_column(name).to_numpy().astype(np.float64) for name in names]
     return np.stack(columns, axis=1)
 
@@ -262,12 +268,18 @@ def _judge(points: Floats, centroids: Floats, labels: Labels, *, bootstraps: int
     for number in range(bootstraps):
         drawn = base[made.integers(0, len(base), len(base))]
         others, _ = k_means(drawn, k, inits=10, seed=number + 1)
-        agreed.append(adjusted_rand_index(labels[judged], nearest(base, others)))
+        agreed.append(adjusted_rand_index(_together(labels[judged], nearest(base, others))))
     return Tried(
         k=k,
         silhouette=silhouette(points[few], labels[few]),
         stability=sum(agreed) / len(agreed),
     )
+
+
+def _together(one: Labels, other: Labels) -> list[tuple[int, int, int]]:
+    """How many are in which cluster of both."""
+    counted = Counter(zip(one.tolist(), other.tolist(), strict=True))
+    return [(a, b, n) for (a, b), n in counted.items()]
 
 
 def reconciled(model: ClusterModel, before: ClusterModel, names: Sequence[str]) -> ClusterModel:
@@ -295,95 +307,3 @@ def reconciled(model: ClusterModel, before: ClusterModel, names: Sequence[str]) 
     return model.model_copy(
         update={"centroids": tuple(model.centroids[new] for new in order), "names": kept}
     )
-
-
-def cluster_profiles(clusters: Table, model: ClusterModel) -> Table:
-    """What each cluster is like in these data: one small row per cluster and feature.
-
-    Columns: cluster (Int32), segment, feature (String), centroid, minimum, mean, maximum
-    (Float64, in the feature's unit; the last three null for a cluster without customers),
-    customers (Int64), customers_pct, spend_total and spend_pct (Float64).
-    """
-    counted = (
-        clusters.group_by("cluster")
-        .agg(
-            nw.len().alias("customers"),
-            nw.col("spend_units").sum().alias("units"),
-            *[nw.col(name).min().alias(f"{name}_min") for name in model.features],
-            *[nw.col(name).max().alias(f"{name}_max") for name in model.features],
-        )
-        .collect("pyarrow")
-        .to_native()
-        .to_pylist()
-    )
-    # Some engines answer a sum of whole numbers as a decimal.
-    sizes: dict[int, dict[str, Any]] = {
-        row["cluster"]: {**row, "units": int(row["units"])} for row in counted
-    }
-    customers = sum(row["customers"] for row in sizes.values())
-    units = sum(row["units"] for row in sizes.values())
-    sums = _sums(clusters, model, sizes, customers)
-    rows: list[dict[str, Any]] = []
-    for cluster, centroid in enumerate(model.centroids_in_units()):
-        size = sizes.get(cluster, {"customers": 0, "units": 0})
-        for name in model.features:
-            total = sums.get((cluster, name))
-            rows.append(
-                {
-                    "cluster": cluster,
-                    "segment": model.names[cluster],
-                    "feature": name,
-                    "centroid": centroid[name],
-                    "minimum": size.get(f"{name}_min"),
-                    "mean": None if total is None else total / size["customers"],
-                    "maximum": size.get(f"{name}_max"),
-                    "customers": size["customers"],
-                    "customers_pct": 100 * size["customers"] / customers,
-                    "spend_total": money_of(size["units"]),
-                    "spend_pct": 100 * size["units"] / units if units > 0 else None,
-                }
-            )
-    columns = {name: [row[name] for row in rows] for name in _PROFILE_TYPES}
-    return nw.from_dict(columns, schema=_PROFILE_TYPES, backend="pyarrow").lazy()
-
-
-def _sums(
-    clusters: Table, model: ClusterModel, sizes: Mapping[int, Mapping[str, Any]], customers: int
-) -> dict[tuple[int, str], float]:
-    """Sums of features by cluster as whole numbers, because those of floats depend on the order."""
-    scales: dict[str, float] = {}
-    for name in model.features:
-        ends = [abs(row[f"{name}_{end}"]) for row in sizes.values() for end in ("min", "max")]
-        # The largest power of two with which all of them together stay below 2**62.
-        scales[name] = 2.0 ** math.floor(61 - math.log2(customers * max(*ends, 1e-9)))
-    found = (
-        clusters.select(
-            "cluster",
-            **{
-                # Halves are rounded alike everywhere only when it is written out.
-                n: (nw.col(n) * scale + 0.5).floor().cast(nw.Int64)
-                for n, scale in scales.items()
-            },
-        )
-        .group_by("cluster")
-        .agg(nw.col(*model.features).sum())
-        .collect("pyarrow")
-        .to_native()
-        .to_pylist()
-    )
-    return {(row["cluster"], n): int(row[n]) / scales[n] for row in found for n in scales}
-
-
-_PROFILE_TYPES: Mapping[str, IntoDType] = {
-    "cluster": nw.Int32,
-    "segment": nw.String,
-    "feature": nw.String,
-    "centroid": nw.Float64,
-    "minimum": nw.Float64,
-    "mean": nw.Float64,
-    "maximum": nw.Float64,
-    "customers": nw.Int64,
-    "customers_pct": nw.Float64,
-    "spend_total": nw.Float64,
-    "spend_pct": nw.Float64,
-}

@@ -6,7 +6,7 @@ How either of them divides does not belong here.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 from math import comb
 
@@ -38,10 +38,10 @@ def compared(one: Table, other: Table) -> Comparison:
     return Comparison(tuple(counts), adjusted_rand_index(counts))
 
 
-def adjusted_rand_index(counts: Iterable[tuple[str, str, int]]) -> float:
+def adjusted_rand_index(counts: Iterable[tuple[Hashable, Hashable, int]]) -> float:
     """1 where the two divide alike, about 0 where they agree by chance (Hubert and Arabie 1985)."""
-    ones: Counter[str] = Counter()
-    others: Counter[str] = Counter()
+    ones: Counter[Hashable] = Counter()
+    others: Counter[Hashable] = Counter()
     together = 0
     for a, b, customers in counts:
         ones[a] += customers

@@ -15,9 +15,10 @@ from pydantic import Field
 
 from rfm_assets.domain.config import ConfigModel
 from rfm_assets.domain.frames import Table
-from rfm_assets.domain.money import MOST_MONEY, exact_ratio, from_units, to_units
+from rfm_assets.domain.money import exact_ratio, from_units, to_units
+from rfm_assets.domain.orders import SUM, Aggregate, Extent, extent_of, grouped, per_order
 from rfm_assets.domain.rfm import day_number
-from rfm_assets.errors import AmountsTooLarge, ColumnMissing
+from rfm_assets.errors import ColumnMissing
 
 _SQUARES = 2**40
 """Squares of spend are summed as whole numbers: this many to the square of the largest amount."""
@@ -73,7 +74,9 @@ FEATURES: tuple[Feature, ...] = (
         "recency_days / transaction_count",
         log=True,
     ),
-    Feature("value_consistency", "0..1", "spend_mean / (spend_mean + spend_std)"),
+    Feature(
+        "value_consistency", "0..1", "mean / (mean + standard deviation) of what the purchases cost"
+    ),
     Feature(
         "engagement_score",
         "0..1",
@@ -155,10 +158,9 @@ def customer_features(transactions: Table, *, as_of: date, config: FeatureConfig
     window = transactions.filter(
         (nw.col("day") >= end - config.history_days) & (nw.col("day") < end)
     )
-    largest, rows, alone = _counted(window)
-    orders = _orders(window, config, orders=alone < rows, alone=alone > 0)
-    customers = _customers(orders, largest, config)
-    return _features(customers, end, largest, config)
+    extent = extent_of(window)
+    customers = _customers(_orders(window, config, extent), extent.largest, config)
+    return _features(customers, end, extent.largest, config)
 
 
 def _require_columns(transactions: Table, config: FeatureConfig) -> None:
@@ -169,27 +171,10 @@ def _require_columns(transactions: Table, config: FeatureConfig) -> None:
             raise ColumnMissing(column=name, table="transaction_data", available=known, key=key)
 
 
-def _counted(window: Table) -> tuple[float, int, int]:
-    """The largest amount, the rows, and those without an order, if all can be added up."""
-    size = nw.col("amount").abs()
-    found = window.select(
-        size.sum().alias("total"),
-        size.max().alias("most"),
-        nw.len().alias("rows"),
-        nw.col("order_id").is_null().cast(nw.Int64).sum().alias("alone"),
-    ).collect("pyarrow")
-    names = ("total", "most", "rows", "alone")
-    total, most, rows, alone = (found.get_column(name).to_list()[0] or 0 for name in names)
-    if total > MOST_MONEY:
-        raise AmountsTooLarge(column="amount", total=total, limit=MOST_MONEY)
-    return float(most) or 1.0, int(rows), int(alone)
+def _orders(window: Table, config: FeatureConfig, extent: Extent) -> Table:
+    """One row per order, as `rfm.py` counts them.
 
-
-def _orders(window: Table, config: FeatureConfig, *, orders: bool, alone: bool) -> Table:
-    """One row per order, as `rfm.py` counts them: a row without an order is one of its own.
-
-    Refunds are rows without a purchase: they count for nothing but the money. `orders` and `alone`
-    say whether there are rows with an order, and rows without one.
+    Refunds are rows without a purchase: they count for nothing but the money.
     """
     failed = nw.lit(value=False)
     if config.status_column is not None:
@@ -213,29 +198,23 @@ def _orders(window: Table, config: FeatureConfig, *, orders: bool, alone: bool) 
     if config.location_column is not None:
         place = nw.col(config.location_column).cast(nw.String)
         columns["place"] = nw.when(bought).then(place).otherwise(None)
-    rows = window.select("customer_id", "order_id", **columns)
-    sums = [name for name in ("units", "quantity") if name in columns]
-    most = [name for name in columns if name not in sums]
-    missing, names = nw.col("order_id").is_null(), ["customer_id", *columns]
-    with_order = rows.filter(~missing) if alone else rows
-    whole = with_order.group_by("customer_id", "order_id").agg(
-        nw.col(*most).max(), nw.col(*sums).sum()
-    )
-    parts = [whole] if orders or not alone else []
-    parts += [rows.filter(missing)] if alone else []
-    typed = [part.with_columns(nw.col(*sums).cast(nw.Int64)).select(names) for part in parts]
-    return nw.concat(typed) if len(typed) > 1 else typed[0]
+    aggregates: dict[str, Aggregate] = {
+        name: "sum" if name in {"units", "quantity"} else "max" for name in columns
+    }
+    return per_order(window.select("customer_id", "order_id", **columns), extent, aggregates)
 
 
 def _customers(orders: Table, largest: float, config: FeatureConfig) -> Table:
     """Whole numbers of each customer, from which the features are divided once."""
     purchase = ~nw.col("bought_on").is_null()
-    paid = exact_ratio(from_units(nw.col("units")), largest)
+    # Lines that went back can outweigh the others: such a purchase cost nothing, not less.
+    cost = nw.max_horizontal(nw.col("units"), nw.lit(0))
+    paid = exact_ratio(from_units(cost), largest)
     squares = (paid * paid * float(_SQUARES)).round().cast(nw.Int64)
     sums: dict[str, nw.Expr] = {
         # A refund is in no purchase of its own, but it is money that went back.
         "spend_units": nw.col("units"),
-        "paid_units": nw.when(purchase).then(nw.col("units")).otherwise(0),
+        "paid_units": nw.when(purchase).then(cost).otherwise(0),
         "squares": nw.when(purchase).then(squares).otherwise(0),
         "purchases": purchase.cast(nw.Int64),
     }
@@ -247,22 +226,19 @@ def _customers(orders: Table, largest: float, config: FeatureConfig) -> Table:
         if name in orders.collect_schema().names()
     }
     days = {"first_day": nw.col("bought_on"), "last_day": nw.col("bought_on")}
+    aggregates: dict[str, Aggregate] = {"first_day": "min", "last_day": "max"}
+    aggregates |= dict.fromkeys(sums, SUM)
     if config.location_column is None:
         rows = orders.select("customer_id", **days, **sums)
     else:
         # By place and then by customer, which is faster than counting distinct places.
-        rows = _summed(
-            orders.select("customer_id", "place", **days, **sums), ["customer_id", "place"], [*sums]
+        rows = grouped(
+            orders.select("customer_id", "place", **days, **sums),
+            ["customer_id", "place"],
+            aggregates,
         ).with_columns(places=(~nw.col("place").is_null()).cast(nw.Int64))
-    names = [*sums, *(["places"] if config.location_column is not None else [])]
-    return _summed(rows, ["customer_id"], names).filter(nw.col("purchases") > 0)
-
-
-def _summed(rows: Table, keys: list[str], sums: list[str]) -> Table:
-    grouped = rows.group_by(keys).agg(
-        nw.col("first_day").min(), nw.col("last_day").max(), nw.col(*sums).sum()
-    )
-    return grouped.with_columns(nw.col(*sums).cast(nw.Int64))
+        aggregates["places"] = SUM
+    return grouped(rows, ["customer_id"], aggregates).filter(nw.col("purchases") > 0)
 
 
 def _features(customers: Table, end: int, largest: float, config: FeatureConfig) -> Table:
@@ -285,7 +261,10 @@ def _features(customers: Table, end: int, largest: float, config: FeatureConfig)
         spend_mean=nw.col("spend_total") / count,
         spend_std=spread.sqrt(),
         recency_frequency_ratio=nw.col("recency_days") / count,
-    ).with_columns(value_consistency=mean / (mean + nw.col("spend_std")))
+    )
+    whole = mean + nw.col("spend_std")
+    # Purchases that all cost nothing are alike.
+    base = base.with_columns(value_consistency=nw.when(whole > 0).then(mean / whole).otherwise(1.0))
     rates: dict[str, nw.Expr] = {}
     if config.quantity_column is not None:
         base = base.with_columns(

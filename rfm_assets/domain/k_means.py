@@ -7,6 +7,7 @@ What is clustered, and why, does not belong here (`clustering.py`).
 
 from __future__ import annotations
 
+import warnings
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -26,11 +27,14 @@ def k_means(points: Floats, k: int, *, inits: int, seed: int = 0) -> tuple[Float
         seed: Of the starts.
     """
     from sklearn.cluster import KMeans
+    from sklearn.exceptions import ConvergenceWarning
     from threadpoolctl import threadpool_limits
 
     settings: dict[str, Any] = {"n_clusters": k, "n_init": inits, "random_state": seed}
     # On one thread: the order in which several add up would decide about the last bits.
-    with threadpool_limits(limits=1):
+    with threadpool_limits(limits=1), warnings.catch_warnings():
+        # A resample may hold fewer points that differ than clusters are asked for.
+        warnings.simplefilter("ignore", ConvergenceWarning)
         found = KMeans(**settings).fit(points)
     order = np.lexsort(found.cluster_centers_.T[::-1])
     place = np.empty(k, dtype=np.int32)
@@ -49,13 +53,6 @@ def silhouette(points: Floats, labels: Labels) -> float:
     from sklearn.metrics import silhouette_score
 
     return float(silhouette_score(points, labels))
-
-
-def adjusted_rand_index(one: Labels, other: Labels) -> float:
-    """How far two clusterings agree: 1 where they are the same, 0 where by chance."""
-    from sklearn.metrics import adjusted_rand_score
-
-    return float(adjusted_rand_score(one, other))
 
 
 def pairing(one: Floats, other: Floats) -> tuple[list[int], list[float]]:

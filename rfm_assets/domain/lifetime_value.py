@@ -21,7 +21,7 @@ from rfm_assets.domain.config import ConfigModel
 from rfm_assets.domain.frames import Table
 from rfm_assets.domain.money import from_units, to_units
 from rfm_assets.domain.rfm import day_number
-from rfm_assets.errors import NotEnoughCustomers
+from rfm_assets.errors import ModelDidNotConverge, NotEnoughCustomers
 
 WEEK_DAYS = 7
 """The models' unit of time is a week; dates come in days."""
@@ -302,7 +302,7 @@ def _holdout(
     history = purchase_history(days.filter(nw.col("day") < at), as_of=cut)
     try:
         models = fit(history, config=config)
-    except NotEnoughCustomers:
+    except (NotEnoughCustomers, ModelDidNotConverge):
         return None
     no_discount = config.model_copy(
         update={"horizon_days": config.holdout_days, "discount_rate": 0.0}

@@ -15,8 +15,8 @@ from pydantic import Field
 
 from rfm_assets.domain.config import ConfigModel
 from rfm_assets.domain.frames import Table
-from rfm_assets.domain.money import MOST_MONEY, from_units, to_units
-from rfm_assets.errors import AmountsTooLarge
+from rfm_assets.domain.money import from_units, to_units
+from rfm_assets.domain.orders import SUM, Aggregate, extent_of, grouped, per_order
 
 EPOCH = date(1970, 1, 1)
 
@@ -132,15 +132,14 @@ def customer_activity(transactions: Table, *, as_of: date, config: RfmConfig) ->
     end = day_number(as_of)
     start = end - config.analysis_period_days
     window = transactions.filter((nw.col("day") >= start) & (nw.col("day") < end))
-    rows, alone = _require_summable(window)
     # Each day takes memory for each order: the first only where it decides about anybody.
     days = {"last_day": -NEVER} | ({"first_day": NEVER} if config.exclude_new_days else {})
-    activity = _window_activity(window, days, orders=alone < rows, alone=alone > 0)
+    activity = _window_activity(window, days)
     if not config.reads_history:
         return activity
     earlier = transactions.filter(nw.col("day") < start)
-    before = (
-        earlier.select("customer_id", *_of_rows(days)).group_by("customer_id").agg(*_of_many(days))
+    before = grouped(
+        earlier.select("customer_id", *_of_rows(days)), ["customer_id"], _of_many(days)
     )
     both = activity.join(before, on="customer_id", how="full", suffix="_before")
     sums = [name for name in activity.collect_schema().names() if name.endswith("_units")]
@@ -167,58 +166,25 @@ def split_by_eligibility(
     )
 
 
-def _require_summable(window: Table) -> tuple[int, int]:
-    """Rows of the window, and how many of them have no order, once they can be added up.
-
-    Sums beyond 64 bits wrap around on one engine and fail without a reason on another. The sum
-    regardless of sign bounds every sum of these rows: by order, customer and segment.
-    """
-    columns = [
-        name for name in ("amount", "refund_amount") if name in window.collect_schema().names()
-    ]
-    totals = window.select(
-        nw.col(*columns).abs().sum(),
-        nw.len().alias("rows"),
-        nw.col("order_id").is_null().cast(nw.Int64).sum().alias("alone"),
-    ).collect("pyarrow")
-    for column in columns:
-        total = totals.get_column(column).to_list()[0] or 0.0
-        if total > MOST_MONEY:
-            raise AmountsTooLarge(column=column, total=total, limit=MOST_MONEY)
-    rows, alone = (totals.get_column(name).to_list()[0] or 0 for name in ("rows", "alone"))
-    return int(rows), int(alone)
-
-
-def _window_activity(window: Table, days: Days, *, orders: bool, alone: bool) -> Table:
+def _window_activity(window: Table, days: Days) -> Table:
     """Purchases and money per customer, of rows that are all in the window.
 
     Grouped twice, by order and then by customer, which is faster than counting distinct orders.
-    `orders` and `alone` say whether there are rows with an order, and rows without one: what is
-    not there is not looked for, because that would be one more pass over the data.
     """
+    extent = extent_of(window)
     money = {"monetary_units": to_units(nw.col("amount"))}
     if "refund_amount" in window.collect_schema().names():
         money["refunded_units"] = to_units(nw.col("refund_amount"))
     rows = window.select("customer_id", "order_id", *_of_rows(days), **money)
-    # An order is one purchase, if it has any; a row without an order is an order of its own.
-    missing, columns = nw.col("order_id").is_null(), ["customer_id", *days, *money]
-    with_order = rows.filter(~missing) if alone else rows
-    whole = _grouped(with_order, ["customer_id", "order_id"], [*days], [*money])
-    parts = [whole.select(columns)] if orders or not alone else []
-    parts += [rows.filter(missing).select(columns)] if alone else []
-    each = nw.concat(parts) if len(parts) > 1 else parts[0]
+    aggregates: dict[str, Aggregate] = {**_of_many(days), **dict.fromkeys(money, SUM)}
+    # An order is one purchase, if it has any.
+    each = per_order(rows, extent, aggregates)
     bought = nw.col("last_day") != days["last_day"]
-    return _grouped(
+    return grouped(
         each.with_columns(frequency=bought.cast(nw.Int64)),
         ["customer_id"],
-        [*days],
-        ["frequency", *money],
+        {**aggregates, "frequency": SUM},
     ).with_columns(nw.col("frequency").cast(nw.Int32), in_window=nw.lit(value=True))
-
-
-def _grouped(rows: Table, keys: list[str], days: list[str], sums: list[str]) -> Table:
-    grouped = rows.group_by(keys).agg(*_of_many(days), nw.col(*sums).sum())
-    return grouped.with_columns(nw.col(*sums).cast(nw.Int64))
 
 
 def _of_rows(days: Days) -> list[nw.Expr]:
@@ -229,8 +195,8 @@ def _of_rows(days: Days) -> list[nw.Expr]:
     ]
 
 
-def _of_many(days: Iterable[str]) -> list[nw.Expr]:
-    return [nw.col(name).min() if name == "first_day" else nw.col(name).max() for name in days]
+def _of_many(days: Iterable[str]) -> dict[str, Aggregate]:
+    return {name: "min" if name == "first_day" else "max" for name in days}
 
 
 def _of_two(days: Days) -> list[nw.Expr]:

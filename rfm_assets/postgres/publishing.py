@@ -41,12 +41,16 @@ only the latest is kept. `withdrawn`: a part that is no longer published."""
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked for, beside the snapshot itself. `parts` go along with its main rows."""
+    """What is asked for, beside the snapshot itself. Its parts go along but for those left out."""
 
     history: History = "all"
     leave_out: frozenset[str] = frozenset()
-    parts: frozenset[str] = frozenset()
+    leave_out_parts: frozenset[str] = frozenset({"excluded"})
     run_id: str = ""
+
+    def parts(self, snapshot: Snapshot) -> list[str]:
+        """The parts of a snapshot that are published beside its main rows."""
+        return sorted(snapshot.manifest.files.keys() - self.leave_out_parts - {ROWS})
 
 
 @dataclass(frozen=True)
@@ -107,13 +111,12 @@ def publish_snapshot(
         raise
 
 
-def published_columns(snapshot: Snapshot, parts: Collection[str] = ()) -> set[str]:
+def published_columns(snapshot: Snapshot, request: Request) -> set[str]:
     """The stored columns that publishing would take along, beside those of the contracts."""
     names: set[str] = set()
-    for part in (ROWS, *parts):
-        if part in snapshot.manifest.files:
-            own = place_of(snapshot, part).contract.schema.columns
-            names |= set(_schema(snapshot, part).names) - set(own)
+    for part in (ROWS, *request.parts(snapshot)):
+        own = place_of(snapshot, part).contract.schema.columns
+        names |= set(_schema(snapshot, part).names) - set(own)
     return names
 
 
@@ -169,8 +172,8 @@ class _Publishing:
         while True:
             with self.target.transaction(connection, lock=lock):
                 snapshot = read()
-                asked = self.request.parts & snapshot.manifest.files.keys()
-                parts = [self._rows(connection, snapshot, part) for part in (ROWS, *sorted(asked))]
+                asked = self.request.parts(snapshot)
+                parts = [self._rows(connection, snapshot, part) for part in (ROWS, *asked)]
                 missing = [
                     (rows.table, columns)
                     for rows in parts
@@ -256,7 +259,7 @@ class _Publishing:
     def _withdraw(self, connection: sa.Connection, snapshot: Snapshot) -> list[Change]:
         """Remove parts of this snapshot that were published and are no longer asked for."""
         changes: list[Change] = []
-        for part in sorted(snapshot.manifest.files.keys() - self.request.parts - {ROWS}):
+        for part in sorted(snapshot.manifest.files.keys() & self.request.leave_out_parts):
             rows = self._rows(connection, snapshot, part)
             if self._control(connection, rows).forget(snapshot.as_of):
                 gone = connection.execute(sa.delete(rows.table).where(rows.of_snapshot)).rowcount

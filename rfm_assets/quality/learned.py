@@ -9,11 +9,14 @@ def holdout_error(
 ) -> CheckOutcome:
     """Purchases that were expected of the last days, against those that came; warns.
 
-    `expected` is None where the history was too short to judge the model.
+    `expected` is None where the history before them did not suffice for a model.
     """
     limit = checks.warn_holdout_error
     if expected is None:
-        seen, off = "too little history before those days to judge the model", 0.0
+        seen, off = (
+            "the history before those days does not suffice for a model that could be judged",
+            0.0,
+        )
     else:
         off = abs(expected / observed - 1) if observed else float(expected > 0)
         seen = f"{expected:,.0f} purchases expected in {days} days and {observed:,} came"

@@ -14,6 +14,7 @@ import dagster as dg
 from rfm_assets import load_table
 from rfm_assets.store import Store
 from rfm_assets_tests.components.conftest import Project
+from rfm_assets_tests.domain import purchases
 
 HEADER = "order,customer,ordered_at,amount"
 
@@ -141,6 +142,18 @@ class Shop:
             },
             run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
         )
+
+
+def busy_shop(project: Project) -> Shop:
+    """The shop with the 600 customers of the random one, who buy until the second week's end."""
+    made, later = Shop(project), AS_OF[SECOND] - purchases.AS_OF
+    made.write_orders(
+        [
+            f"{order},{customer},{date.fromisoformat(day) + later},{amount}"
+            for customer, order, day, amount in purchases.shop()
+        ]
+    )
+    return made
 
 
 TABLES = ("customer_segments", "segment_movement", "segment_summary", "champions", "win_back")

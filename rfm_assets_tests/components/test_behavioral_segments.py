@@ -1,7 +1,7 @@
 """Clusters as an asset: stored with their profiles, named, kept from week to week, explained."""
 
 from collections import Counter
-from datetime import date, timedelta
+from datetime import date
 
 import pytest
 from sklearn.metrics import adjusted_rand_score
@@ -9,9 +9,7 @@ from sklearn.metrics import adjusted_rand_score
 from rfm_assets import load_table
 from rfm_assets.errors import InvalidProject
 from rfm_assets_tests.components.conftest import Project
-from rfm_assets_tests.components.shop import AS_OF, FIRST, SECOND, Shop, failure
-from rfm_assets_tests.domain.test_lifetime_value import AS_OF as END
-from rfm_assets_tests.domain.test_lifetime_value import shop as customers
+from rfm_assets_tests.components.shop import AS_OF, FILES, FIRST, SECOND, Shop, busy_shop, failure
 
 YAML = """
 type: rfm_assets.components.BehavioralSegmentsComponent
@@ -26,14 +24,7 @@ attributes:
 @pytest.fixture
 def shop(project: Project, monkeypatch: pytest.MonkeyPatch) -> Shop:
     monkeypatch.delenv("RFM_STORE_ROOT", raising=False)
-    made = Shop(project)
-    later = AS_OF[SECOND] - END
-    made.write_orders(
-        [
-            f"{order},{customer},{date.fromisoformat(day) + timedelta(days=later.days)},{amount}"
-            for customer, order, day, amount in customers()
-        ]
-    )
+    made = busy_shop(project)
     project.write("behavioral_segments", YAML.format(more=""))
     return made
 
@@ -170,3 +161,59 @@ def test_too_few_customers(shop: Shop) -> None:
     assert not result.success
     assert "there are 19 customers to learn 4 clusters from, and 40 are needed" in failure(result)
     assert "behavioral_segments" not in shop.store.tables()
+
+
+def test_another_configuration_learns_within_the_month(shop: Shop) -> None:
+    shop.project.write("behavioral_segments", YAML.format(more="refit: monthly"))
+    first = shop.run("2026-02-09")
+    assert first.success, failure(first)
+    shop.project.write(
+        "behavioral_segments",
+        YAML.format(more="refit: monthly").replace("k: 4", "k: 3"),
+    )
+    result = shop.run(FIRST)
+    assert result.success, failure(result)
+    model = shop.store.snapshot("behavioral_segments", AS_OF[FIRST]).manifest.extra["model"]
+    assert (model["fitted_on"], len(model["centroids"])) == (str(AS_OF[FIRST]), 3)
+
+
+def test_a_column_that_is_not_there_is_told_with_file_and_line(shop: Shop) -> None:
+    path = shop.project.write("behavioral_segments", YAML.format(more="quantity_column: litres"))
+    line = path.read_text(encoding="utf-8").splitlines().index("  quantity_column: litres") + 1
+    result = shop.run(FIRST)
+    assert f"behavioral_segments/defs.yaml:{line}" in failure(result)
+    assert "column 'litres'" in failure(result)
+
+
+def test_a_frozen_model_needs_its_features(shop: Shop) -> None:
+    shop.project.write(
+        "transaction_data",
+        FILES["transaction_data"].replace(
+            "amount: amount}", "amount: amount, attributes: {channel: {column: customer}}}"
+        ),
+    )
+    shop.project.write("behavioral_segments", YAML.format(more="location_column: channel"))
+    first = shop.run(FIRST)
+    assert first.success, failure(first)
+    more = f"refit: {{frozen_from: {AS_OF[FIRST]}}}"
+    shop.project.write("behavioral_segments", YAML.format(more=more))
+    result = shop.run(SECOND)
+    assert "names a model over location_diversity" in failure(result)
+    assert "`location_column` names no column" in failure(result)
+
+
+def test_an_unknown_feature_and_number_are_told(shop: Shop) -> None:
+    shop.project.write(
+        "behavioral_segments",
+        YAML.format(more="features: [recency_days, spend_totals]").replace("k: 4", "k: eight"),
+    )
+    (problem,) = shop.project.problems()
+    assert (
+        "'eight' is not allowed. Allowed: a whole number, at least 2, at most 30 or 'auto'"
+        in str(problem)
+    )
+    shop.project.write(
+        "behavioral_segments", YAML.format(more="features: [recency_days, spend_totals]")
+    )
+    with pytest.raises(InvalidProject, match="Did you mean 'spend_total'"):
+        shop.project.load()

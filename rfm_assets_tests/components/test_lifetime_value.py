@@ -1,15 +1,12 @@
 """Lifetime value as an asset: stored, checked, explained, and refused where there is too little."""
 
 import json
-from datetime import date, timedelta
 
 import pytest
 
 from rfm_assets import load_table
 from rfm_assets_tests.components.conftest import Project
-from rfm_assets_tests.components.shop import AS_OF, FIRST, SECOND, Shop, failure
-from rfm_assets_tests.domain.test_lifetime_value import AS_OF as END
-from rfm_assets_tests.domain.test_lifetime_value import shop as customers
+from rfm_assets_tests.components.shop import AS_OF, FIRST, SECOND, Shop, busy_shop, failure
 
 YAML = """
 type: rfm_assets.components.LifetimeValueComponent
@@ -22,14 +19,7 @@ attributes:
 @pytest.fixture
 def shop(project: Project, monkeypatch: pytest.MonkeyPatch) -> Shop:
     monkeypatch.delenv("RFM_STORE_ROOT", raising=False)
-    made = Shop(project)
-    later = AS_OF[SECOND] - END
-    made.write_orders(
-        [
-            f"{order},{customer},{date.fromisoformat(day) + timedelta(days=later.days)},{amount}"
-            for customer, order, day, amount in customers()
-        ]
-    )
+    made = busy_shop(project)
     project.write("customer_lifetime_value", YAML.format(more=""))
     return made
 

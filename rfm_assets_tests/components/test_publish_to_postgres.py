@@ -6,10 +6,11 @@ import dagster as dg
 import pyarrow.parquet as pq
 import pytest
 
+from rfm_assets import load_table
 from rfm_assets.errors import InvalidProject
 from rfm_assets.postgres.migrating import newest_revision
 from rfm_assets_tests.components.conftest import Project
-from rfm_assets_tests.components.shop import AS_OF, FIRST, SECOND, Shop, failure
+from rfm_assets_tests.components.shop import AS_OF, FIRST, SECOND, Shop, busy_shop, failure
 from rfm_assets_tests.postgres import GUARDED, PASSWORD, EmbeddedPostgres
 
 KEY = dg.AssetKey("crm_database")
@@ -215,3 +216,35 @@ def test_without_weeks_a_run_asks_for_a_date(shop: Shop, postgres: EmbeddedPostg
 
     assert result.success
     assert postgres.rows("select distinct as_of from rfm.published_snapshots") == [(AS_OF[FIRST],)]
+
+
+def test_clusters_with_their_profiles_and_lifetime_values(
+    project: Project, postgres: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("RFM_STORE_ROOT", raising=False)
+    monkeypatch.setenv("CRM_DATABASE_URL", postgres.url)
+    shop = busy_shop(project)
+    learned = ["behavioral_segments", "customer_lifetime_value"]
+    for name, kind in zip(learned, ("BehavioralSegments", "LifetimeValue"), strict=True):
+        more = ", k: 4, bootstraps: 5" if name == learned[0] else ""
+        project.write(
+            name,
+            f"type: rfm_assets.components.{kind}Component\nattributes: {{asset_name: {name}{more}}}\n",
+        )
+    project.write("crm_database", yaml(published_asset_keys=learned))
+
+    result = shop.run(SECOND)
+
+    assert result.success, failure(result)
+    for name, table, part in (
+        (learned[0], learned[0], None),
+        (learned[0], "cluster_profiles", "profiles"),
+        (learned[1], learned[1], None),
+    ):
+        rows = load_table(name, root=shop.root, kind="pyarrow", part=part or "rows").to_pylist()
+        names = sorted(rows[0])
+        published = postgres.rows(f"select {', '.join(names)} from rfm.{table}")  # noqa: S608
+        assert sorted(map(repr, published)) == sorted(
+            repr(tuple(row[one] for one in names)) for row in rows
+        )
+        assert rows

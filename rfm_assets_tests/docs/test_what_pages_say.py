@@ -8,6 +8,7 @@ import pytest
 
 import rfm_assets.components
 from rfm_assets import load_scheme, quality, schemas
+from rfm_assets.domain.features import FEATURES
 from rfm_assets.domain.rfm import EXCLUSION_REASONS
 from rfm_assets.domain.row_policy import REJECT_REASONS
 from rfm_assets.domain.suppression import SUPPRESSION_REASONS
@@ -188,3 +189,20 @@ def shape(line: str) -> str:
 def test_pages_give_away_no_place_of_this_machine() -> None:
     for page in MARKDOWN:
         assert re.findall(r"/(?:home|root|tmp|work|Users)/", text_of(page)) == [], page
+
+
+def test_the_features_are_those_that_are_computed() -> None:
+    rows = [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in text_of("docs/behavioral-segments.md").splitlines()
+        if re.match(r"\| `\w+` \| [^|]+ \| [^|]+ \|[^|]*\|$", line)
+    ]
+    told = [(name.strip("`"), unit, needs) for name, unit, _, needs in rows]
+    assert told == [
+        (
+            one.name,
+            one.unit,
+            "any of the three" if len(one.needs) > 1 else "".join(f"`{n}`" for n in one.needs),
+        )
+        for one in FEATURES
+    ]

@@ -2,12 +2,16 @@
 
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta
+from functools import cache
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 from hypothesis import strategies as st
 
 EPOCH = date(1970, 1, 1)
+AS_OF = date(2025, 1, 1)
+"""The day after the last on which the random shop sells."""
 
 SCHEMA = {
     "customer_id": pa.string(),
@@ -45,3 +49,23 @@ def purchases(before: date, *, days: int = 400) -> st.SearchStrategy[list[Purcha
         cents.map(lambda value: value / 100),
     )
     return st.lists(line, max_size=120)
+
+
+@cache
+def shop(customers: int = 600) -> tuple[Purchase, ...]:
+    """Customers who buy and leave at random over two years, some with refunds."""
+    made = np.random.default_rng(5)
+    rows: list[Purchase] = []
+    for number in range(customers):
+        day = int(made.integers(1, 700))
+        typical = made.gamma(6, 8)
+        while day > 0:
+            when = (AS_OF - timedelta(days=day)).isoformat()
+            amount = round(float(made.gamma(4, typical / 4)) + 0.01, 2)
+            rows.append((f"c{number:04}", f"o{len(rows)}", when, amount))
+            if made.random() < 0.05:
+                rows.append((f"c{number:04}", f"r{len(rows)}", when, -amount / 2))
+            if made.random() < 0.25:
+                break
+            day -= 1 + int(made.exponential(40 + number % 90))
+    return tuple(rows)

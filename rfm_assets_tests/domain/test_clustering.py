@@ -11,12 +11,12 @@ import pytest
 from pydantic import ValidationError
 
 from rfm_assets.domain.cluster_names import NameRule, name_clusters
+from rfm_assets.domain.cluster_profiles import cluster_profiles
 from rfm_assets.domain.clustering import (
     ClusteringConfig,
     ClusterModel,
     Tried,
     assigned,
-    cluster_profiles,
     fit_clusters,
     reconciled,
 )
@@ -26,8 +26,7 @@ from rfm_assets.domain.k_means import k_means, nearest
 from rfm_assets.engines.duckdb_engine import DuckDBEngine
 from rfm_assets.errors import NotEnoughCustomers
 from rfm_assets.library import cluster_names
-from rfm_assets_tests.domain.purchases import transactions
-from rfm_assets_tests.domain.test_lifetime_value import AS_OF, shop
+from rfm_assets_tests.domain.purchases import AS_OF, shop, transactions
 from rfm_assets_tests.tables import MakeTable, held, rows_of, tables_on
 
 CONFIG = FeatureConfig()
@@ -137,6 +136,28 @@ def test_a_model_is_data() -> None:
 def test_too_few_customers_for_so_many_clusters() -> None:
     with tables_on("duckdb") as make, pytest.raises(NotEnoughCustomers, match="79 customers"):
         fitted(make(pa.table(points(79))), k=8)
+
+
+def test_customers_who_are_all_alike_are_no_clusters() -> None:
+    alike = {
+        name: [value[0] if name != "customer_id" else f"c{n}" for n in range(200)]
+        for name, value in points(1).items()
+    }
+    with tables_on("polars") as make, pytest.raises(NotEnoughCustomers, match="unlike each other"):
+        fitted(make(alike), k=3)
+
+
+def test_nobody_has_no_profile() -> None:
+    with tables_on("polars") as make:
+        table = make(points(500))
+        model = fitted(table, k=3)
+        rows = rows_of(
+            cluster_profiles(assigned(table.filter(nw.col("recency_days") < 0), model), model)
+        )
+    assert {(row["customers"], row["customers_pct"], row["mean"]) for row in rows} == {
+        (0, 0.0, None)
+    }
+    assert len(rows) == 3 * len(model.features)
 
 
 def test_the_clearest_stable_number_is_chosen() -> None:

@@ -1,7 +1,6 @@
 """The fourteen features, worked out by hand, on each engine."""
 
 from collections.abc import Mapping
-from datetime import date
 from typing import Any
 
 import pyarrow as pa
@@ -9,11 +8,9 @@ import pytest
 
 from rfm_assets.domain.features import FEATURES, FeatureConfig, customer_features
 from rfm_assets.errors import AmountsTooLarge, ColumnMissing
-from rfm_assets_tests.domain.purchases import transactions
-from rfm_assets_tests.domain.test_lifetime_value import shop
+from rfm_assets_tests.domain.purchases import AS_OF, shop, transactions
 from rfm_assets_tests.tables import ENGINES, MakeTable, rows_of, tables_on
 
-AS_OF = date(2025, 1, 1)
 FULL = FeatureConfig(
     quantity_column="litres",
     channel_column="channel",
@@ -69,6 +66,24 @@ def test_the_features_of_two_customers(engine_table: MakeTable) -> None:
     }
     assert (bob["spend_std"], bob["value_consistency"]) == (0.0, 1.0)
     assert (bob["app_usage_rate"], bob["location_diversity"]) == (0.0, 0.0)
+
+
+def test_a_purchase_that_went_back_cost_nothing(engine_table: MakeTable) -> None:
+    rows = [
+        # An order of 10 with a line of -15 is a purchase, but not one of less than nothing.
+        ("eve", "1", "2024-11-02", 10.0, 1.0, None, None, None),
+        ("eve", "1", "2024-11-02", -15.0, 1.0, None, None, None),
+        ("eve", "2", "2024-11-03", 30.0, 1.0, None, None, None),
+        # All that fay bought went back.
+        ("fay", "3", "2024-11-02", 10.0, 1.0, None, None, None),
+        ("fay", "3", "2024-11-02", -15.0, 1.0, None, None, None),
+    ]
+    made = customer_features(engine_table(columns(rows)), as_of=AS_OF, config=FeatureConfig())
+    eve, fay = rows_of(made, "customer_id")
+    # Of 0 and 30 the mean is 15, and so is the standard deviation.
+    assert (eve["spend_total"], eve["transaction_count"]) == (25.0, 2.0)
+    assert (eve["spend_std"], eve["value_consistency"]) == (pytest.approx(15.0), pytest.approx(0.5))
+    assert (fay["spend_total"], fay["spend_std"], fay["value_consistency"]) == (-5.0, 0.0, 1.0)
 
 
 def test_what_is_not_mapped_is_left_out(engine_table: MakeTable) -> None:

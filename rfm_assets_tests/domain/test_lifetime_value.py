@@ -2,8 +2,7 @@
 
 import random
 from collections.abc import Sequence
-from datetime import date, timedelta
-from functools import cache
+from datetime import timedelta
 from typing import Any
 
 import narwhals as nw
@@ -21,10 +20,9 @@ from rfm_assets.domain.lifetime_value import (
     purchase_history,
 )
 from rfm_assets.errors import NotEnoughCustomers
-from rfm_assets_tests.domain.purchases import Purchase, transactions
+from rfm_assets_tests.domain.purchases import AS_OF, Purchase, shop, transactions
 from rfm_assets_tests.tables import ENGINES, MakeTable, held, rows_of, tables_on
 
-AS_OF = date(2025, 1, 1)
 CONFIG = LifetimeValueConfig()
 
 
@@ -36,26 +34,6 @@ def computed(make: MakeTable, rows: Sequence[Purchase], **settings: Any) -> Life
         checkpoint=held,
         from_native=lambda frame: make(nw.to_native(frame)),
     )
-
-
-@cache
-def shop(customers: int = 600) -> tuple[Purchase, ...]:
-    """Customers who buy and leave at random over two years, some with refunds."""
-    made = np.random.default_rng(5)
-    rows: list[Purchase] = []
-    for number in range(customers):
-        day = int(made.integers(1, 700))
-        typical = made.gamma(6, 8)
-        while day > 0:
-            when = (AS_OF - timedelta(days=day)).isoformat()
-            amount = round(float(made.gamma(4, typical / 4)) + 0.01, 2)
-            rows.append((f"c{number:04}", f"o{len(rows)}", when, amount))
-            if made.random() < 0.05:
-                rows.append((f"c{number:04}", f"r{len(rows)}", when, -amount / 2))
-            if made.random() < 0.25:
-                break
-            day -= 1 + int(made.exponential(40 + number % 90))
-    return tuple(rows)
 
 
 def test_the_history_of_customers(engine_table: MakeTable) -> None:
