@@ -286,15 +286,15 @@ class TableMissing(RfmError):
         self.table, self.root, self.available = table, root, tuple(available)
 
 
-class InvalidScheme(RfmError):
-    """A segment scheme that cannot be read, or that does not decide every cell.
+class InvalidDefinition(RfmError):
+    """A definition in YAML that cannot be read, or that is wrong in itself.
 
-    `key` is the configuration key that named the scheme; `file` is None for an inline scheme,
-    whose problems then carry their path below that key instead of a line.
+    `key` is the configuration key that named it; `file` is None for an inline one, whose problems
+    then carry their path below that key instead of a line.
     """
 
     def __init__(
-        self, *, scheme: str, problems: Sequence[YamlProblem], file: str | None, key: str
+        self, name: str, *, problems: Sequence[YamlProblem], file: str | None, key: str
     ) -> None:
         lines: list[str] = []
         for line, path, message in problems:
@@ -307,19 +307,31 @@ class InvalidScheme(RfmError):
         super().__init__("\n".join(lines))
         first = problems[0].key
         self.key = key if file is not None or not first else f"{key}.{first}"
-        self.scheme, self.problems, self.file = scheme, tuple(problems), file
+        self.name, self.problems, self.file = name, tuple(problems), file
 
 
-class UnknownScheme(RfmError):
-    """A segment scheme that is neither packaged nor a file."""
+class InvalidScheme(InvalidDefinition):
+    """A segment scheme or decision table that cannot be read, or that does not decide all."""
 
-    def __init__(self, *, scheme: str, packaged: Sequence[str], key: str) -> None:
+
+class UnknownDefinition(RfmError):
+    """A definition that is neither packaged nor a file."""
+
+    noun = "definition"
+
+    def __init__(self, name: str, *, packaged: Sequence[str], key: str) -> None:
         super().__init__(
-            f"{key}: {scheme!r} is neither a packaged scheme nor a file that exists. "
-            f"{did_you_mean(scheme, packaged)} Or give the path of a YAML file, or the scheme "
+            f"{key}: {name!r} is neither a packaged {self.noun} nor a file that exists. "
+            f"{did_you_mean(name, packaged)} Or give the path of a YAML file, or the {self.noun} "
             "itself as a mapping."
         )
-        self.scheme, self.packaged, self.key = scheme, tuple(packaged), key
+        self.name, self.packaged, self.key = name, tuple(packaged), key
+
+
+class UnknownScheme(UnknownDefinition):
+    """A segment scheme that is neither packaged nor a file."""
+
+    noun = "scheme"
 
 
 class InvalidProject(RfmError):

@@ -199,12 +199,10 @@ class BehavioralSegmentsComponent(ClusteringConfig, FeatureConfig, RfmComponent)
         end = day_number(as_of)
         bought = transactions.filter(
             (nw.col("amount") > 0)
+            & ~self.failed
             & (nw.col("day") >= end - self.history_days)
             & (nw.col("day") < end)
         )
-        if self.status_column is not None:
-            failed = nw.col(self.status_column).is_in(self.failed_statuses)
-            bought = bought.filter(~failed.fill_null(value=False))
         return bought.select(nw.col("customer_id").n_unique()).collect().item()
 
     def _compared(self, clusters: Table, inputs: Inputs, as_of: date) -> Comparison | None:

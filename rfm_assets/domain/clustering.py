@@ -225,7 +225,7 @@ def assigned(features: Table, model: ClusterModel) -> Table:
     factors = centroids / scale
     offsets = -(centroids**2).sum(axis=1) / 2 - (factors * mean).sum(axis=1)
     taken = {
-        f"_t{i}": _transformed(name, log=log)
+        f"_t{i}": transformed(name, log=log)
         for i, (name, log) in enumerate(zip(model.features, model.logs, strict=True))
     }
     products: dict[str, nw.Expr] = {}
@@ -251,7 +251,8 @@ def assigned(features: Table, model: ClusterModel) -> Table:
     return found.with_columns(segment=named)
 
 
-def _transformed(name: str, *, log: bool) -> nw.Expr:
+def transformed(name: str, *, log: bool) -> nw.Expr:
+    """A feature as it is standardised: itself, or the logarithm of its size with its sign."""
     value = nw.col(name)
     if not log:
         return value

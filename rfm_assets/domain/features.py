@@ -118,6 +118,13 @@ class FeatureConfig(ConfigModel):
     )
 
     @property
+    def failed(self) -> nw.Expr:
+        """Whether a row is an attempt that failed."""
+        if self.status_column is None:
+            return nw.lit(value=False)
+        return nw.col(self.status_column).is_in(self.failed_statuses).fill_null(value=False)
+
+    @property
     def available(self) -> tuple[Feature, ...]:
         """The features that can be computed with the columns that are named."""
         return tuple(
@@ -176,9 +183,7 @@ def _orders(window: Table, config: FeatureConfig, extent: Extent) -> Table:
 
     Refunds are rows without a purchase: they count for nothing but the money.
     """
-    failed = nw.lit(value=False)
-    if config.status_column is not None:
-        failed = nw.col(config.status_column).is_in(config.failed_statuses).fill_null(value=False)
+    failed = config.failed
     bought = (nw.col("amount") > 0) & ~failed
     columns: dict[str, nw.Expr] = {
         # Of the lines of an order that are purchases, the last says on which day it was one.

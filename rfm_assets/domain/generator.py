@@ -115,6 +115,7 @@ class Stream(IntEnum):
     STRAYS = 24
     STRAY_CHANNEL = 25
     SECOND_AGAIN = 26
+    CHURN = 27
 
 
 @dataclass(frozen=True)

@@ -5,18 +5,40 @@ Whether YAML is well formed does not belong here (`rfm_assets.library`).
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise, product
-from typing import Literal, TypeAlias, TypeVar
+from typing import Literal, Protocol, TypeAlias, TypeVar
 
-from rfm_assets.domain.schemes import Cell, Rule, Scheme, SegmentBy, cell_text
+from rfm_assets.domain.schemes import Cell, Rule, Scheme, Segment, SegmentBy, cell_text
 from rfm_assets.errors import nearest
 
 Severity: TypeAlias = Literal["error", "warning", "note"]
 Path: TypeAlias = tuple[str | int, ...]
 
 ProbeT = TypeVar("ProbeT", bound=Hashable)
+
+
+class Leads(Protocol):
+    """A rule that leads to a segment."""
+
+    @property
+    def segment(self) -> str: ...
+
+
+class Decides(Protocol):
+    """What has segments and ordered rules that lead to them."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def segments(self) -> Sequence[Segment]: ...
+    @property
+    def rules(self) -> Sequence[Leads]: ...
+    @property
+    def fallback(self) -> str | None: ...
+    @property
+    def overlaps(self) -> Literal["allow", "forbid"]: ...
 
 
 @dataclass(frozen=True)
@@ -33,6 +55,12 @@ class LintReport:
     """Everything the linter saw, gravest first."""
 
     findings: tuple[Finding, ...]
+
+    @classmethod
+    def of_findings(cls, findings: Iterable[Finding]) -> LintReport:
+        """A report of findings in any order."""
+        gravity = {"error": 0, "warning": 1, "note": 2}
+        return cls(tuple(sorted(findings, key=lambda finding: gravity[finding.severity])))
 
     def of(self, severity: Severity) -> list[Finding]:
         """The findings of one severity."""
@@ -51,16 +79,15 @@ def lint(scheme: Scheme) -> LintReport:
     rules that can never fire, and overlaps where the scheme forbids them. Warnings: segments that
     no rule leads to. Notes: overlaps, where the first rule wins.
     """
-    findings = [*_name_clashes(scheme), *_unknown_segments(scheme), *_outside_scale(scheme)]
+    findings = [*name_clashes(scheme), *unknown_segments(scheme), *_outside_scale(scheme)]
     if not findings:
         findings += _cell_findings(scheme)
         findings += _band_findings(scheme)
-        findings += _without_rule(scheme)
-    gravity = {"error": 0, "warning": 1, "note": 2}
-    return LintReport(tuple(sorted(findings, key=lambda finding: gravity[finding.severity])))
+        findings += without_rule(scheme)
+    return LintReport.of_findings(findings)
 
 
-def _name_clashes(scheme: Scheme) -> list[Finding]:
+def name_clashes(scheme: Decides) -> list[Finding]:
     found: list[Finding] = []
     seen: dict[str, str] = {}
     for index, segment in enumerate(scheme.segments):
@@ -84,7 +111,7 @@ def _name_clashes(scheme: Scheme) -> list[Finding]:
     return found
 
 
-def _unknown_segments(scheme: Scheme) -> list[Finding]:
+def unknown_segments(scheme: Decides) -> list[Finding]:
     known = [segment.id for segment in scheme.segments]
     references: list[tuple[Path, str]] = [
         (("rules", index, "segment"), rule.segment) for index, rule in enumerate(scheme.rules)
@@ -122,7 +149,7 @@ def _cell_findings(scheme: Scheme) -> list[Finding]:
     scores = range(1, scheme.scale + 1)
     cells: list[Cell] = list(product(scores, scores, scores))
     matches = {cell: [i for i, rule in rules.items() if rule.matches(cell)] for cell in cells}
-    found = _dead_rules(scheme, rules, matches)
+    found = dead_rules(scheme, rules, matches)
     bare = [cell for cell in cells if not matches[cell]]
     if bare and scheme.fallback is None:
         message = (
@@ -130,7 +157,7 @@ def _cell_findings(scheme: Scheme) -> list[Finding]:
             f"segment, first {cell_text(bare[0])}. Add a rule or set `fallback`."
         )
         found.append(Finding("error", ("rules",), message))
-    return [*found, *_overlaps(scheme, matches, [cell_text(cell) for cell in cells])]
+    return [*found, *overlapping(scheme, matches, [cell_text(cell) for cell in cells])]
 
 
 def _band_findings(scheme: Scheme) -> list[Finding]:
@@ -145,7 +172,7 @@ def _band_findings(scheme: Scheme) -> list[Finding]:
     between = [(low + high) / 2 for low, high in pairwise(points)]
     scores = sorted([*points, *between])
     matches = {s: [i for i, rule in rules.items() if rule.matches_score(s)] for s in scores}
-    found = _dead_rules(scheme, rules, matches)
+    found = dead_rules(scheme, rules, matches)
     bare = [
         f"{low:g} to {high:g}" for low, high in pairwise(points) if not matches[(low + high) / 2]
     ]
@@ -157,18 +184,19 @@ def _band_findings(scheme: Scheme) -> list[Finding]:
         found.append(Finding("error", ("rules",), message))
     # Neighbouring bands share an end, which is no overlap worth a word.
     inner = {score: matches[score] for score in between}
-    return [*found, *_overlaps(scheme, inner, [f"score {score:g}" for score in between])]
+    return [*found, *overlapping(scheme, inner, [f"score {score:g}" for score in between])]
 
 
 def _rules_of(scheme: Scheme, segment_by: SegmentBy) -> dict[int, Rule]:
     return {i: rule for i, rule in enumerate(scheme.rules) if rule.reads == segment_by}
 
 
-def _dead_rules(
-    scheme: Scheme, rules: Mapping[int, Rule], matches: Mapping[ProbeT, Sequence[int]]
+def dead_rules(
+    scheme: Decides, rules: Collection[int], matches: Mapping[ProbeT, Sequence[int]]
 ) -> list[Finding]:
     found: list[Finding] = []
-    for index, rule in rules.items():
+    for index in rules:
+        rule = scheme.rules[index]
         own = [rank for rank in matches.values() if index in rank]
         if any(rank[0] == index for rank in own):
             continue
@@ -183,8 +211,8 @@ def _dead_rules(
     return found
 
 
-def _overlaps(
-    scheme: Scheme, matches: Mapping[ProbeT, Sequence[int]], names: Sequence[str]
+def overlapping(
+    scheme: Decides, matches: Mapping[ProbeT, Sequence[int]], names: Sequence[str]
 ) -> list[Finding]:
     shared: dict[tuple[int, int], list[str]] = {}
     for name, ranks in zip(names, matches.values(), strict=True):
@@ -204,7 +232,7 @@ def _overlaps(
     return found
 
 
-def _without_rule(scheme: Scheme) -> list[Finding]:
+def without_rule(scheme: Decides) -> list[Finding]:
     used = {rule.segment for rule in scheme.rules} | {scheme.fallback}
     return [
         Finding(

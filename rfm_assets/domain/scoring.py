@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter
+from collections.abc import Callable, Sequence
 from datetime import date
 from fractions import Fraction
 from itertools import accumulate, pairwise
 from math import gcd, lcm
-from typing import Annotated, Literal, Self, TypeAlias, get_args
+from typing import Annotated, Any, Literal, Self, TypeAlias, get_args
 
 import narwhals as nw
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -217,11 +218,17 @@ def cut_points(customers: Table, *, scale: int) -> CutPoints:
         scale: Number of scores.
     """
     active = customers.filter(nw.col("frequency") > 0)
+
+    def ranks(customers: int) -> list[int]:
+        # In whole numbers, ceil(customers * k / scale): a float may fall beside its value.
+        return [-(-customers * k // scale) for k in range(1, scale)]
+
+    money = quantiles(active, "monetary_units", ranks, many=True)
     return CutPoints(
         scale=scale,
-        recency=_column_quantiles(active, "recency", scale),
-        frequency=_column_quantiles(active, "frequency", scale),
-        monetary_units=_money_quantiles(active, scale),
+        recency=tuple(int(value) for value in quantiles(active, "recency", ranks)),
+        frequency=tuple(int(value) for value in quantiles(active, "frequency", ranks)),
+        monetary_units=tuple(int(value) for value in money),
     )
 
 
@@ -288,41 +295,44 @@ def _whole_weights(*weights: float) -> list[float]:
     return [float(round(part)) for part in whole]
 
 
-def _histogram(customers: Table, *columns: str) -> list[tuple[tuple[int, ...], int]]:
+def quantiles(
+    customers: Table, column: str, ranks: Callable[[int], Sequence[int]], *, many: bool = False
+) -> tuple[float, ...]:
+    """The values of a column that stand at these ranks, from 1, among all customers ascending.
+
+    Args:
+        customers: Computed; it is read once, or twice where values are `many`.
+        column: Whole numbers, or any where they are not many.
+        ranks: From the number of customers, ascending.
+        many: Whether nearly every customer has a value of her own, as with money. Then a histogram
+            of coarse bands comes first, and exact values only in the few that hold a rank.
+    """
+    if not many:
+        return tuple(value for (value,) in _at_ranks(_histogram(customers, column), ranks))
+    value = nw.col(column)
+    root = value.cast(nw.Float64).abs().sqrt().sqrt().sqrt()
+    # Square roots are correctly rounded, so bands ascend with the value on every engine.
+    band = (root * BANDS_PER_ROOT).floor().cast(nw.Int64)
+    banded = customers.select(value, nw.when(value < 0).then(-band).otherwise(band).alias("band"))
+    coarse = _histogram(banded, "band")
+    wanted = {key for key, *_ in _at_ranks(coarse, ranks)}
+    exact = _histogram(banded.filter(nw.col("band").is_in(sorted(wanted))), "band", column)
+    # Of a band without a rank only the number of customers matters, not their values.
+    others = [((key, 0), count) for (key, *_), count in coarse if key not in wanted]
+    return tuple(value for _, value in _at_ranks(sorted([*exact, *others]), ranks))
+
+
+def _histogram(customers: Table, *columns: str) -> list[tuple[tuple[Any, ...], int]]:
     """(values of the columns, number of customers), ascending."""
     counted = customers.group_by(*columns).agg(nw.len().alias("customers")).collect("pyarrow")
     keys = zip(*(counted.get_column(name).to_list() for name in columns), strict=True)
     return sorted(zip(keys, counted.get_column("customers").to_list(), strict=True))
 
 
-def _quantiles(histogram: list[tuple[tuple[int, ...], int]], scale: int) -> list[tuple[int, ...]]:
+def _at_ranks(
+    histogram: list[tuple[tuple[Any, ...], int]], ranks: Callable[[int], Sequence[int]]
+) -> list[tuple[Any, ...]]:
     if not histogram:
         return []
     seen = list(accumulate(count for _, count in histogram))
-    # In whole numbers, ceil(customers * k / scale): a float quantile may fall beside its value.
-    ranks = (-(-seen[-1] * k // scale) for k in range(1, scale))
-    return [histogram[bisect_left(seen, rank)][0] for rank in ranks]
-
-
-def _column_quantiles(customers: Table, column: str, scale: int) -> tuple[int, ...]:
-    return tuple(value for (value,) in _quantiles(_histogram(customers, column), scale))
-
-
-def _money_quantiles(customers: Table, scale: int) -> tuple[int, ...]:
-    """Exact quantiles of monetary_units, of which nearly every customer has an own one.
-
-    First a histogram of coarse bands, then exact values in the few bands that hold a quantile.
-    """
-    units = nw.col("monetary_units")
-    root = units.cast(nw.Float64).abs().sqrt().sqrt().sqrt()
-    # Square roots are correctly rounded, so bands ascend with the value on every engine.
-    band = (root * BANDS_PER_ROOT).floor().cast(nw.Int64)
-    banded = customers.select(units, nw.when(units < 0).then(-band).otherwise(band).alias("band"))
-    coarse = _histogram(banded, "band")
-    wanted = {key for key, *_ in _quantiles(coarse, scale)}
-    exact = _histogram(
-        banded.filter(nw.col("band").is_in(sorted(wanted))), "band", "monetary_units"
-    )
-    # Of a band without a quantile only the number of customers matters, not their values.
-    others = [((key, 0), count) for (key, *_), count in coarse if key not in wanted]
-    return tuple(value for _, value in _quantiles(sorted([*exact, *others]), scale))
+    return [histogram[bisect_left(seen, rank)][0] for rank in ranks(seen[-1])]
