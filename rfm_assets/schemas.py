@@ -272,6 +272,73 @@ class ClusterProfiles(pa.DataFrameModel):
     spend_pct: Series[float] = column("Share of all net spend, in per cent", nullable=True)
 
 
+class ChurnScores(pa.DataFrameModel):
+    """One row per customer: the probability of not buying again."""
+
+    customer_id: Series[str] = column(
+        "Customer", check="unique_customers", unique=True, str_length={"min_value": 1}
+    )
+    churn_probability: Series[float] = column(
+        "Probability that the customer will not buy again",
+        check="value_ranges",
+        in_range={"min_value": 0, "max_value": 1},
+    )
+    as_of: Series[date] = column("The date from which the row looks ahead")
+
+
+class ChurnScoreRejects(pa.DataFrameModel):
+    """Rows of a file of churn scores that could not be used, each with its reason."""
+
+    source: Series[str] = column("File, table or query the row came from")
+    source_line: Series[pa.Int64] = column("Line in a file or row in a table, counted from 1", ge=1)
+    customer_id: Series[str] = column("Customer id as it stood", nullable=True)
+    churn_score: Series[str] = column("Score as it stood", nullable=True)
+    reason: Series[str] = column("Why the row was set aside", str_length={"min_value": 1})
+    detail: Series[str] = column("What is wrong, for a line that cannot be read", nullable=True)
+
+
+class ChurnAwareSegments(pa.DataFrameModel):
+    """One row per customer with a churn score: categories, risk, segment."""
+
+    customer_id: Series[str] = column(
+        "Customer", check="unique_customers", unique=True, str_length={"min_value": 1}
+    )
+    organization_id: Series[str] = column("Organisation whose customer this is")
+    segment: Series[str] = column("Segment by the decision table", check="known_segments")
+    segment_score: Series[float] = column(
+        "0 to 100: RFM_score and the probability of staying, weighted",
+        check="value_ranges",
+        in_range={"min_value": 0, "max_value": 100},
+    )
+    R_category: Series[str] = column(
+        "Recency: Low, Medium or High", check="categories", isin=["Low", "Medium", "High"]
+    )
+    F_category: Series[str] = column(
+        "Frequency: Low, Medium or High", check="categories", isin=["Low", "Medium", "High"]
+    )
+    M_category: Series[str] = column(
+        "Monetary: Low, Medium or High", check="categories", isin=["Low", "Medium", "High"]
+    )
+    E_category: Series[str] = column(
+        "Engagement: Low, Medium or High", check="categories", isin=["Low", "Medium", "High"]
+    )
+    engagement: Series[float] = column("What engagement is measured by, high is much")
+    churn_probability: Series[float] = column(
+        "Probability that the customer will not buy again",
+        check="value_ranges",
+        in_range={"min_value": 0, "max_value": 1},
+    )
+    churn_risk_level: Series[str] = column(
+        "Level of that probability: Low, Medium, High or Critical",
+        check="categories",
+        isin=["Low", "Medium", "High", "Critical"],
+    )
+    recommendation: Series[str] = column("What the table recommends", nullable=True)
+    previous_segment: Series[str] = column("Segment in the snapshot before", nullable=True)
+    segmented_at: Series[datetime] = column("UTC time of the computation")
+    as_of: Series[date] = column("The date the row describes")
+
+
 NEXT_STEPS: Mapping[str, str] = {
     SCHEMA_CHECK: "Compare the rows handed over with the reference page of this table",
     "customer_ids": "Look at the mapping of customer_id and order_id and at the rejected rows",
@@ -280,6 +347,7 @@ NEXT_STEPS: Mapping[str, str] = {
     "known_reasons": "Give every row of this table one of the documented reasons",
     "unique_customers": "Look for a join or an input that repeats customers",
     "scores_in_range": "Look at the cut points of this snapshot and at the number of bins",
+    "categories": "Look at the percentiles and thresholds of the component",
     "known_segments": "Look at the segment scheme: each row needs one of its segments",
     "clusters": "Run again; if it happens again, report it: clusters are assigned by the package",
     "features": "Look at the rows named here, then at the mapping of the columns they come from",
@@ -396,6 +464,24 @@ BEHAVIORAL_SEGMENTS = TableContract(
             "profiles", ClusterProfiles, ("cluster", "feature"), ("cluster", "feature")
         )
     },
+)
+CHURN_SCORES = TableContract(
+    "churn_scores",
+    ChurnScores,
+    ("customer_id",),
+    ("customer_id",),
+    parts={
+        "rejects": TableContract(
+            "rejects", ChurnScoreRejects, (), ("source", "source_line", "reason")
+        )
+    },
+)
+CHURN_AWARE_SEGMENTS = TableContract(
+    "churn_aware_segments",
+    ChurnAwareSegments,
+    ("customer_id",),
+    ("customer_id",),
+    parts={"excluded": EXCLUDED},
 )
 SEGMENT_SUMMARY = TableContract("segment_summary", SegmentSummary, ("segment",), ("segment",))
 SUPPRESSION_LIST = TableContract(

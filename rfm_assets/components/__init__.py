@@ -5,6 +5,8 @@ from typing import Any
 
 _MODULES = {
     "BehavioralSegmentsComponent": "behavioral_segments",
+    "ChurnAwareSegmentationComponent": "churn_aware_segments",
+    "ChurnScoresComponent": "churn_scores",
     "CampaignListComponent": "campaign_list",
     "CustomerDataComponent": "customer_data",
     "CustomerSegmentationComponent": "customer_segments",

@@ -123,8 +123,11 @@ class ChurnSegmentConfig(ConfigModel):
 
 
 class CategoryCuts(BaseModel):
-    """The values that part Low, Medium and High; a value is Low up to and including the first,
-    High above the second. Recency counts as its negative, money in ten-thousandths."""
+    """The values that part Low, Medium and High.
+
+    A value is Low up to and including the first, High above the second. Recency counts as its
+    negative, money in ten-thousandths.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -164,7 +167,8 @@ def engagement(transactions: Table, *, as_of: date, days: int) -> Table:
     )
     weeks = bought.select("customer_id", week=(nw.lit(end - 1) - nw.col("day")) // WEEK_DAYS)
     each = weeks.group_by("customer_id", "week").agg(nw.len().alias("rows"))
-    return each.group_by("customer_id").agg(nw.len().cast(nw.Int64).alias("weeks"))
+    counted = each.group_by("customer_id").agg(nw.len().alias("weeks"))
+    return counted.with_columns(nw.col("weeks").cast(nw.Int64))
 
 
 def churn_segments(
@@ -273,10 +277,13 @@ def _cuts(values: Table, config: ChurnSegmentConfig) -> CategoryCuts | None:
         low = -(-customers * config.low_below_pct // 100)
         return [low, customers * config.high_above_pct // 100 + 1]
 
-    found = {d: quantiles(values, f"{d}_value", ranks, many=d == "M") for d in DIMENSIONS}
-    if not all(found.values()):
-        return None
-    return CategoryCuts(cuts={d: (float(one[0]), float(one[1])) for d, one in found.items()})
+    cuts: dict[Dimension, tuple[float, float]] = {}
+    for dimension in DIMENSIONS:
+        found = quantiles(values, f"{dimension}_value", ranks, many=dimension == "M")
+        if not found:
+            return None
+        cuts[dimension] = (float(found[0]), float(found[1]))
+    return CategoryCuts(cuts=cuts)
 
 
 def _score(scale: int, config: ChurnSegmentConfig) -> nw.Expr:

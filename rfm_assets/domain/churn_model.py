@@ -260,9 +260,7 @@ def _judgement(
         cut_points(customers, scale=5),
         config=ScoringConfig(),
     ).select("customer_id", "RFM_score")
-    asked = rows.select(
-        "customer_id", "recency_days", _CHURNED, predicted=churn_probability(model)
-    )
+    asked = rows.select("customer_id", "recency_days", _CHURNED, predicted=churn_probability(model))
     found = asked.join(scored, on="customer_id", how="inner").sort("customer_id")
     columns = found.collect("pyarrow")
     predicted, recency, rfm, churned = (

@@ -87,9 +87,7 @@ class Resampled:
 
     def gain(self, name: str, *, over: str) -> Interval:
         """The AUC of one score less that of another."""
-        return _interval(
-            self._aucs[name] - self._aucs[over], self._drawn[name] - self._drawn[over]
-        )
+        return _interval(self._aucs[name] - self._aucs[over], self._drawn[name] - self._drawn[over])
 
 
 def _interval(value: float, resampled: Floats) -> Interval:
@@ -98,8 +96,10 @@ def _interval(value: float, resampled: Floats) -> Interval:
 
 
 def lift(scores: Floats, happened: Flags, *, share: float = 0.1) -> float:
-    """The rate among the highest `share` over that of all; of those who tie for the last place,
-    an average one is taken."""
+    """The rate among the highest `share` over that of all.
+
+    Of those who tie for the last place an average one is taken.
+    """
     rate = happened.mean()
     if not rate:
         return float("nan")
@@ -114,9 +114,7 @@ def lift(scores: Floats, happened: Flags, *, share: float = 0.1) -> float:
 
 def calibration(predicted: Floats, happened: Flags, *, bins: int = 10) -> list[CalibrationBin]:
     """Customers in bins of about equal size by their prediction; equal predictions stay together."""
-    points = np.quantile(
-        predicted, np.arange(1, bins) / bins, method="inverted_cdf"
-    )
+    points = np.quantile(predicted, np.arange(1, bins) / bins, method="inverted_cdf")
     place = np.searchsorted(np.unique(points), predicted, side="left")
     return [
         CalibrationBin(int(own.sum()), float(predicted[own].mean()), float(happened[own].mean()))

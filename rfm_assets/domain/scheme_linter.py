@@ -88,6 +88,7 @@ def lint(scheme: Scheme) -> LintReport:
 
 
 def name_clashes(scheme: Decides) -> list[Finding]:
+    """Ids, names and aliases that mean two segments."""
     found: list[Finding] = []
     seen: dict[str, str] = {}
     for index, segment in enumerate(scheme.segments):
@@ -112,6 +113,7 @@ def name_clashes(scheme: Decides) -> list[Finding]:
 
 
 def unknown_segments(scheme: Decides) -> list[Finding]:
+    """Rules, or a fallback, that name a segment there is not."""
     known = [segment.id for segment in scheme.segments]
     references: list[tuple[Path, str]] = [
         (("rules", index, "segment"), rule.segment) for index, rule in enumerate(scheme.rules)
@@ -194,6 +196,7 @@ def _rules_of(scheme: Scheme, segment_by: SegmentBy) -> dict[int, Rule]:
 def dead_rules(
     scheme: Decides, rules: Collection[int], matches: Mapping[ProbeT, Sequence[int]]
 ) -> list[Finding]:
+    """Rules that win nowhere; `matches` has for each probe the rules that match, in order."""
     found: list[Finding] = []
     for index in rules:
         rule = scheme.rules[index]
@@ -214,6 +217,7 @@ def dead_rules(
 def overlapping(
     scheme: Decides, matches: Mapping[ProbeT, Sequence[int]], names: Sequence[str]
 ) -> list[Finding]:
+    """Pairs of rules of different segments that match the same probe, by the probes' names."""
     shared: dict[tuple[int, int], list[str]] = {}
     for name, ranks in zip(names, matches.values(), strict=True):
         for other in ranks[1:]:
@@ -233,6 +237,7 @@ def overlapping(
 
 
 def without_rule(scheme: Decides) -> list[Finding]:
+    """Segments that nothing leads to."""
     used = {rule.segment for rule in scheme.rules} | {scheme.fallback}
     return [
         Finding(

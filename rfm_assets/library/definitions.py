@@ -138,7 +138,9 @@ class Definitions(Generic[Model]):
             location = tuple(above)
         elif detail["type"] == "literal_error":
             words = re.findall("'([^']+)'", str(detail.get("ctx", {}).get("expected")))
-            message = f"{detail['input']!r} is not allowed. {did_you_mean(str(detail['input']), words)}"
+            message = (
+                f"{detail['input']!r} is not allowed. {did_you_mean(str(detail['input']), words)}"
+            )
         elif detail["type"] != "value_error":
             message = f"{detail['input']!r} is not allowed: {message}."
         return YamlProblem(_line_at(lines, location), _written(location), message)

@@ -5,6 +5,8 @@ numbers are computed is the domain's business; constraints of single columns are
 """
 
 from rfm_assets.quality.catalogue import (
+    CHURN_SCORE_RULES,
+    CHURN_SEGMENT_RULES,
     CLUSTER_RULES,
     CUSTOMER_RULES,
     DATABASE_RULES,
@@ -17,6 +19,13 @@ from rfm_assets.quality.catalogue import (
     SUPPRESSION_RULES,
     TRANSACTION_RULES,
 )
+from rfm_assets.quality.churn import (
+    churn_model_calibrated,
+    churn_model_helps,
+    scores_cover,
+    scores_current,
+    scores_set_aside,
+)
 from rfm_assets.quality.contacts import (
     attributes_readable,
     entries_dated,
@@ -27,7 +36,12 @@ from rfm_assets.quality.contacts import (
     suppression_current,
 )
 from rfm_assets.quality.learned import clusters_stable, holdout_error
-from rfm_assets.quality.limits import LifetimeValueChecks, SegmentChecks, TransactionChecks
+from rfm_assets.quality.limits import (
+    ChurnChecks,
+    LifetimeValueChecks,
+    SegmentChecks,
+    TransactionChecks,
+)
 from rfm_assets.quality.segments import (
     Shift,
     drift,
@@ -40,6 +54,8 @@ from rfm_assets.quality.totals import reconciles, same_in_database
 from rfm_assets.quality.transactions import freshness, reject_rate, volume
 
 __all__ = [
+    "CHURN_SCORE_RULES",
+    "CHURN_SEGMENT_RULES",
     "CLUSTER_RULES",
     "CUSTOMER_RULES",
     "DATABASE_RULES",
@@ -51,11 +67,14 @@ __all__ = [
     "SUMMARY_RULES",
     "SUPPRESSION_RULES",
     "TRANSACTION_RULES",
+    "ChurnChecks",
     "LifetimeValueChecks",
     "SegmentChecks",
     "Shift",
     "TransactionChecks",
     "attributes_readable",
+    "churn_model_calibrated",
+    "churn_model_helps",
     "clusters_stable",
     "drift",
     "entries_dated",
@@ -71,6 +90,9 @@ __all__ = [
     "reference_drift",
     "reject_rate",
     "same_in_database",
+    "scores_cover",
+    "scores_current",
+    "scores_set_aside",
     "suppression_current",
     "transactions_cover_week",
     "volume",

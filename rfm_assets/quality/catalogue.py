@@ -17,6 +17,14 @@ MOVEMENT_RULES = ("customers_reconcile",)
 SUMMARY_RULES = ("customers_reconcile",)
 CLUSTER_RULES = ("customers_reconcile", "clusters_stable")
 LIFETIME_VALUE_RULES = ("customers_reconcile", "holdout_error")
+CHURN_SCORE_RULES = (
+    "rows_reconcile",
+    "scores_set_aside",
+    "scores_cover",
+    "churn_model_helps",
+    "churn_model_calibrated",
+)
+CHURN_SEGMENT_RULES = ("customers_reconcile", "largest_segment", "scores_current")
 SUPPRESSION_RULES = ("entries_readable", "entries_dated", "entries_volume", "entries_known")
 LIST_RULES = ("suppression_current", "no_suppressed_customer", "stages_reconcile")
 DATABASE_RULES = ("published_rows_reconcile", "published_money_reconciles")
@@ -42,6 +50,11 @@ DESCRIPTIONS: Mapping[str, str] = {
     "customers of the same kind.",
     "holdout_error": "Warns when the model, fitted on earlier days, expected far more or fewer "
     "purchases of the last days than came.",
+    "scores_set_aside": "Blocks when no churn score can be used; warns when some cannot.",
+    "scores_cover": "Warns when many customers have no churn score.",
+    "churn_model_helps": "Warns when the churn model did not tell more than recency alone.",
+    "churn_model_calibrated": "Warns when predicted and observed churn were far apart.",
+    "scores_current": "Warns when the churn scores are of an earlier date.",
     "entries_readable": "Blocks. Every line of the suppression entries could be read.",
     "entries_dated": "Warns when a `since` of the suppression entries cannot be read.",
     "entries_volume": "Blocks when far fewer entries are read than in the snapshot before.",

@@ -56,6 +56,23 @@ class LifetimeValueChecks(ConfigModel):
     )
 
 
+class ChurnChecks(ConfigModel):
+    """When churn scores are suspicious."""
+
+    warn_uncovered_share: float = Field(
+        default=0.05,
+        ge=0,
+        le=1,
+        description="Share of the customers (0..1) without a churn score above which a run warns.",
+    )
+    warn_calibration_error: float = Field(
+        default=0.1,
+        gt=0,
+        le=1,
+        description="Mean distance of predicted and observed churn (0..1) above which a run warns.",
+    )
+
+
 class SegmentChecks(ConfigModel):
     """When a distribution of segments is suspicious, and when it must not be used."""
 

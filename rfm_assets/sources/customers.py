@@ -23,7 +23,7 @@ from rfm_assets.domain.kinds import Kind
 from rfm_assets.engines.base import Engine, collect_rows
 from rfm_assets.engines.duckdb_engine import DuckDBEngine
 from rfm_assets.engines.spark_engine import SparkEngine
-from rfm_assets.errors import ColumnMissing, SourceStale
+from rfm_assets.errors import ColumnMissing
 from rfm_assets.sources import csv_files, csv_header, spark_tables
 from rfm_assets.sources.config import (
     Attribute,
@@ -35,7 +35,7 @@ from rfm_assets.sources.config import (
     PostgresTable,
     SparkSource,
 )
-from rfm_assets.sources.files import SourceFile, find, refuse_twins
+from rfm_assets.sources.files import SourceFile, find, refuse_twins, require_younger
 from rfm_assets.sources.mapping import attribute_value, is_unreadable, parsed_as, schema_of
 from rfm_assets.sources.parsing import NativeKind, Parser
 from rfm_assets.sources.reading import Asked, Found, count, held, needs_spark, typed_source
@@ -86,11 +86,7 @@ class CustomerReading:
 
     def require_younger_than(self, days: int | None, *, now: datetime) -> None:
         """Raise SourceStale if a file is older than that; None allows any age."""
-        if days is None or self.written_at is None:
-            return
-        age = (now - self.written_at).total_seconds() / 86_400
-        if age > days:
-            raise SourceStale(source=self.name, age_days=age, max_age_days=days)
+        require_younger(self.name, self.written_at, days, now=now)
 
 
 def read_customers(
@@ -152,7 +148,9 @@ def read_customers(
         lines, broken = _csv(source, files, wanted, engine)
         schema = dict.fromkeys(set(wanted.values()), "text")
         found = Found(lines, files, "", files[0].name)
-        typed = held(_typed(lines, customer_id, attributes, schema, parser), engine, found.name)
+        typed = held(
+            typed_customers(lines, customer_id, attributes, schema, parser), engine, found.name
+        )
         engine.connection.execute(csv_files.FORGET_LINES)
     else:
         asked = Asked(
@@ -166,8 +164,8 @@ def read_customers(
         found = typed_source(source, engine, root, asked)
         schema = schema_of(found.relation)
         with found.receiving():
-            _require(wanted, schema, found.name)
-            typed = _typed(found.relation, customer_id, attributes, schema, parser)
+            require_columns(wanted, schema, found.name)
+            typed = typed_customers(found.relation, customer_id, attributes, schema, parser)
             typed = held(typed, engine, found.name)
     named = typed.filter(Column("customer_id").isnotnull())
     rows, kept = count(typed), count(named)
@@ -218,7 +216,7 @@ def _csv(
     headed = [(file, csv_header.header(file, source)) for file in files]
     engine.reach([file.path for file in files])
     for file, head in headed:
-        _require(wanted, dict.fromkeys(head.names, "text"), file.name)
+        require_columns(wanted, dict.fromkeys(head.names, "text"), file.name)
         refuse_twins(head.names, wanted.values(), file.name)
     with tempfile.TemporaryDirectory(prefix="rfm_assets-") as scratch:
         lines = csv_files.read_lines(
@@ -232,27 +230,33 @@ def _csv(
     return lines.relation, len(lines.broken)
 
 
-def _require(
+def require_columns(
     wanted: Mapping[str, str], schema: Mapping[str, NativeKind | None], source: str
 ) -> None:
+    """Raise ColumnMissing for the first wanted column, by its key, that the source lacks."""
     for key, column in wanted.items():
         if schema.get(column) is None:
             raise ColumnMissing(column=column, table=source, available=list(schema), key=key)
 
 
-def _typed(
+def typed_customers(
     relation: duckdb.DuckDBPyRelation,
     customer_id: str,
     attributes: Mapping[str, Attribute],
     schema: Mapping[str, NativeKind | None],
     parser: Parser,
+    *,
+    kept: Mapping[str, str] | None = None,
 ) -> duckdb.DuckDBPyRelation:
-    """Each value as its kind, in the parser's two steps, and whether it is unreadable."""
+    """Each value as its kind, in the parser's two steps, and whether it is unreadable.
+
+    `kept` are source columns that go along as they are, by the name they get.
+    """
     natives = {name: native for name, native in schema.items() if native is not None}
     needed: set[tuple[str, Kind]] = {(customer_id, "text")}
     needed |= {(a.column, parsed_as(a, natives)) for a in attributes.values()}
     parts = sorted(needed)
-    columns = sorted({column for column, _ in parts})
+    columns = sorted({*(column for column, _ in parts), *(kept or {}).values()})
     first = relation.select(
         *(Column(column) for column in columns),
         *(
@@ -282,4 +286,5 @@ def _typed(
             is_unreadable(a, values[name], natives, parser).alias(f"unreadable:{name}")
             for name, a in attributes.items()
         ),
+        *(Column(column).alias(name) for name, column in (kept or {}).items()),
     )

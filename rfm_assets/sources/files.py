@@ -18,7 +18,13 @@ from typing import Final
 from upath import UPath
 
 from rfm_assets.engines.base import AnyPath
-from rfm_assets.errors import RfmError, SourceEmpty, SourceMissing, SourceUnreadable
+from rfm_assets.errors import (
+    RfmError,
+    SourceEmpty,
+    SourceMissing,
+    SourceStale,
+    SourceUnreadable,
+)
 from rfm_assets.sources.places import placed, protocol_of
 
 _CHUNK: Final = 1 << 20
@@ -250,3 +256,14 @@ def _content(file: SourceFile) -> bytes:
             stream.seek(index * step)
             digest.update(stream.read(_CHUNK))
         return digest.digest()
+
+
+def require_younger(
+    name: str, written_at: datetime | None, days: int | None, *, now: datetime
+) -> None:
+    """Raise SourceStale if a source was written longer ago; None allows any age."""
+    if days is None or written_at is None:
+        return
+    age = (now - written_at).total_seconds() / 86_400
+    if age > days:
+        raise SourceStale(source=name, age_days=age, max_age_days=days)
