@@ -112,11 +112,11 @@ def read_scores(
         typed = held(
             typed.select(
                 Column("source"),
-                Column("source_line").cast(BIGINT),
+                Column("source_line").cast(BIGINT).alias("source_line"),
                 Column("customer_id"),
                 Column("id_raw").cast(VARCHAR).alias("customer_id_raw"),
                 Column(SCORE),
-                Column("raw").cast(VARCHAR),
+                Column("raw").cast(VARCHAR).alias("raw"),
             ),
             engine,
             found.name,
