@@ -334,6 +334,16 @@ class UnknownScheme(UnknownDefinition):
     noun = "scheme"
 
 
+class InvalidProfile(InvalidDefinition):
+    """An industry profile that cannot be read, or whose names, kinds or units do not fit."""
+
+
+class UnknownProfile(UnknownDefinition):
+    """An industry profile that is neither packaged nor a file."""
+
+    noun = "industry profile"
+
+
 class InvalidProject(RfmError):
     """A project whose configuration files are not all valid: everything wrong in all of them."""
 

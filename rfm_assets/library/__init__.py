@@ -11,12 +11,14 @@ from pathlib import Path
 
 import yaml
 
+from rfm_assets.domain.behavior_linter import lint_profile
+from rfm_assets.domain.behavior_profiles import Example, Input, Metric, Profile, Signal, Trend
 from rfm_assets.domain.churn_linter import lint_decisions
 from rfm_assets.domain.churn_tables import Decision, DecisionTable
 from rfm_assets.domain.cluster_names import NameRule
 from rfm_assets.domain.scheme_linter import lint
 from rfm_assets.domain.schemes import Rule, Scheme, Segment
-from rfm_assets.errors import InvalidScheme, UnknownScheme
+from rfm_assets.errors import InvalidProfile, InvalidScheme, UnknownProfile, UnknownScheme
 from rfm_assets.library.definitions import Definitions
 
 DEFAULT_SCHEME = "rfm_10"
@@ -43,6 +45,25 @@ _DECISIONS = Definitions(
     keys="`id`, `segments` and `rules`",
     invalid=InvalidScheme,
     unknown=UnknownScheme,
+)
+
+
+_PROFILES = Definitions(
+    noun="industry profile",
+    folder="industry_profiles",
+    model=Profile,
+    below={
+        "events": Input,
+        "transactions": Input,
+        "metrics": Metric,
+        "signals": Signal,
+        "trends": Trend,
+        "examples": Example,
+    },
+    findings=lint_profile,
+    keys="`id`, `metrics`, `signals` and `trends`",
+    invalid=InvalidProfile,
+    unknown=UnknownProfile,
 )
 
 
@@ -96,6 +117,31 @@ def load_decisions(
             names; the message has file and line.
     """
     return _DECISIONS.load(table, folder=folder, key=key)
+
+
+def packaged_profiles() -> tuple[str, ...]:
+    """The names of the industry profiles that come with the package."""
+    return _PROFILES.packaged
+
+
+def load_profile(
+    profile: str | Path | Mapping[str, object],
+    *,
+    folder: str | Path | None = None,
+    key: str = "profile",
+) -> Profile:
+    """An industry profile whose names, kinds and units fit together.
+
+    Args:
+        profile: Name of a packaged profile, path of a YAML file, or the profile itself.
+        folder: Folder that a relative path starts from; the working directory where None.
+        key: Configuration key that named the profile, for messages.
+
+    Raises:
+        UnknownProfile: Neither a packaged profile nor a file.
+        InvalidProfile: Something does not fit; the message has file and line.
+    """
+    return _PROFILES.load(profile, folder=folder, key=key)
 
 
 @cache
