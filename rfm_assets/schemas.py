@@ -339,6 +339,88 @@ class ChurnAwareSegments(pa.DataFrameModel):
     as_of: Series[date] = column("The date the row describes")
 
 
+class EventData(pa.DataFrameModel):
+    """Canonical events: one row per thing that a customer did."""
+
+    customer_id: Series[str] = column(
+        "Customer, in one canonical spelling", check="customer_ids", str_length={"min_value": 1}
+    )
+    timestamp: Series[datetime] = column(
+        "When it happened, in the business time zone", check="dates"
+    )
+    day: Series[pa.Int32] = column(
+        "The same day, in days since 1970-01-01 in the business time zone",
+        check="dates",
+        in_range={"min_value": -25567, "max_value": 95026},
+    )
+    event: Series[str] = column(
+        "What happened, such as login", check="customer_ids", str_length={"min_value": 1}
+    )
+
+
+class CustomerBehavior(pa.DataFrameModel):
+    """One row per customer who was seen lately: score, trends, signals, metrics."""
+
+    customer_id: Series[str] = column(
+        "Customer", check="unique_customers", unique=True, str_length={"min_value": 1}
+    )
+    organization_id: Series[str] = column("Organisation whose customer this is")
+    org_type: Series[str] = column("Industry profile, such as banking")
+    behavior_score: Series[float] = column(
+        "0 to 100, 50 where the last window is like the one before; empty where unknown",
+        check="value_ranges",
+        nullable=True,
+        in_range={"min_value": 0, "max_value": 100},
+    )
+    activity_trend: Series[str] = column(
+        "increasing, stable, declining or unknown",
+        check="known_trends",
+        isin=["increasing", "stable", "declining", "unknown"],
+    )
+    value_trend: Series[str] = column(
+        "The same of what is spent",
+        check="known_trends",
+        isin=["increasing", "stable", "declining", "unknown"],
+    )
+    engagement_trend: Series[str] = column(
+        "The same of engagement",
+        check="known_trends",
+        isin=["increasing", "stable", "declining", "unknown"],
+    )
+    risk_signals: Series[str] = column("Signals that fired, most urgent first, joined by commas")
+    signals_fired: Series[pa.Int32] = column("How many fired", check="value_ranges", ge=0)
+    signals_unknown: Series[pa.Int32] = column("How many are unknown", check="value_ranges", ge=0)
+    analyzed_at: Series[datetime] = column("UTC time of the computation")
+    as_of: Series[date] = column("The date the row describes")
+
+
+class RiskSignals(pa.DataFrameModel):
+    """One row per customer and signal that fired, with what to do."""
+
+    customer_id: Series[str] = column("Customer")
+    signal: Series[str] = column("Name of the signal")
+    urgency: Series[str] = column(
+        "How much a week's delay costs", isin=["low", "medium", "high", "critical"]
+    )
+    recommendation: Series[str] = column("What to do, with the customer's figures")
+
+
+class BehaviorInsights(pa.DataFrameModel):
+    """One row per signal: how many customers it affects, most costly first."""
+
+    organization_id: Series[str] = column("Organisation")
+    org_type: Series[str] = column("Industry profile")
+    signal: Series[str] = column("Name of the signal", unique=True)
+    urgency: Series[str] = column("How much a week's delay costs")
+    affected_customers: Series[pa.Int64] = column("Customers for whom it fired", ge=0)
+    percentage: Series[float] = column(
+        "Their share of all customers, 0..100", in_range={"min_value": 0, "max_value": 100}
+    )
+    known_customers: Series[pa.Int64] = column("Customers of whom it is known", ge=0)
+    unknown_customers: Series[pa.Int64] = column("Customers of whom it is not", ge=0)
+    rank: Series[pa.Int64] = column("By affected customers times urgency, from 1", ge=1)
+
+
 NEXT_STEPS: Mapping[str, str] = {
     SCHEMA_CHECK: "Compare the rows handed over with the reference page of this table",
     "customer_ids": "Look at the mapping of customer_id and order_id and at the rejected rows",
@@ -347,6 +429,7 @@ NEXT_STEPS: Mapping[str, str] = {
     "known_reasons": "Give every row of this table one of the documented reasons",
     "unique_customers": "Look for a join or an input that repeats customers",
     "scores_in_range": "Look at the cut points of this snapshot and at the number of bins",
+    "known_trends": "Run again; if it happens again, report it: trends are made by the package",
     "categories": "Look at the percentiles and thresholds of the component",
     "known_segments": "Look at the segment scheme: each row needs one of its segments",
     "clusters": "Run again; if it happens again, report it: clusters are assigned by the package",
@@ -463,6 +546,30 @@ BEHAVIORAL_SEGMENTS = TableContract(
         "profiles": TableContract(
             "profiles", ClusterProfiles, ("cluster", "feature"), ("cluster", "feature")
         )
+    },
+)
+EVENT_DATA = TableContract(
+    "event_data",
+    EventData,
+    (),
+    ("customer_id", "timestamp", "event"),
+    open_ended=True,
+)
+EVENT_DATA_REJECTS = TableContract(
+    "event_data_rejects", TransactionDataRejects, (), ("source", "source_line", "reason")
+)
+CUSTOMER_BEHAVIOR = TableContract(
+    "customer_behavior",
+    CustomerBehavior,
+    ("customer_id",),
+    ("customer_id",),
+    open_ended=True,
+    parts={
+        "signals": TableContract(
+            "signals", RiskSignals, ("customer_id", "signal"), ("customer_id", "signal")
+        ),
+        "insights": TableContract("insights", BehaviorInsights, ("signal",), ("rank",)),
+        "excluded": EXCLUDED,
     },
 )
 CHURN_SCORES = TableContract(

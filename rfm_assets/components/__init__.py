@@ -4,6 +4,7 @@ from importlib import import_module
 from typing import Any
 
 _MODULES = {
+    "BehaviorAnalysisComponent": "behavior_analysis",
     "BehavioralSegmentsComponent": "behavioral_segments",
     "ChurnAwareSegmentationComponent": "churn_aware_segments",
     "ChurnScoresComponent": "churn_scores",
@@ -11,6 +12,7 @@ _MODULES = {
     "CustomerDataComponent": "customer_data",
     "CustomerSegmentationComponent": "customer_segments",
     "DeploymentComponent": "deployment",
+    "EventDataComponent": "event_data",
     "LifetimeValueComponent": "lifetime_value",
     "PublishToPostgresComponent": "publish_to_postgres",
     "SegmentMovementComponent": "segment_movement",

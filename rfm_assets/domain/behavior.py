@@ -1,8 +1,8 @@
 """How customers behave, by an industry profile: metrics, three-valued signals, trends, a score.
 
-What a profile says does not belong here (`behavior_profiles.py`). A signal is true, false, or
-null: unknown, because there is too little history or the input is not mapped. Unknown is never
-counted as false.
+What a profile says does not belong here (`behavior_profiles.py`). A signal is fired, not fired,
+or unknown, because there is too little history or the input is not mapped. Unknown is a word of
+its own, so that nobody counts it as not fired.
 """
 
 from __future__ import annotations
@@ -15,7 +15,12 @@ import narwhals as nw
 from pydantic import Field
 
 from rfm_assets.domain.behavior_linter import FIGURE
-from rfm_assets.domain.behavior_metrics import Sources, metric_columns, unavailable_metrics
+from rfm_assets.domain.behavior_metrics import (
+    Sources,
+    metric_columns,
+    population,
+    unavailable_metrics,
+)
 from rfm_assets.domain.behavior_profiles import (
     BEFORE,
     COUNTED,
@@ -35,6 +40,8 @@ from rfm_assets.domain.rfm import day_number
 
 INCREASING, STABLE, DECLINING, UNKNOWN = "increasing", "stable", "declining", "unknown"
 TRENDS = (INCREASING, STABLE, DECLINING, UNKNOWN)
+FIRED, NOT_FIRED = "fired", "not_fired"
+STATES = (FIRED, NOT_FIRED, UNKNOWN)
 SIGNAL = "signal_"
 """Before a signal's name: its column."""
 
@@ -90,12 +97,13 @@ class Behavior:
     """What a snapshot is made of.
 
     Attributes:
-        table: `STORED_COLUMNS`, then `signal_<name>` (Boolean, null unknown) and every metric.
+        table: `STORED_COLUMNS`, then `signal_<name>` (one of `STATES`) and every metric.
         signals: customer_id, signal, urgency, recommendation: one row per signal that fired.
         insights: One row per signal: `schemas.BehaviorInsights`.
         excluded: customer_id, stage, reason of those whose rows cannot be used.
         unavailable: Metrics that cannot be computed here, and why.
-        counts: customers, described, customers by trend (`activity_trend/declining`).
+        counts: customers_seen, customers_described, customers_with_score, and customers by trend
+            (`activity_trend/declining`).
         mean_score: Of those who have one; None where nobody has.
     """
 
@@ -138,12 +146,10 @@ def analyze_behavior(
         columns={"events": config.event_columns, "transactions": config.transaction_columns},
     )
     missing = unavailable_metrics(profile, sources)
+    seen = checkpoint(population(sources, end=end, since=end - config.history_days))
     measured = checkpoint(
-        metric_columns(
-            profile, sources, missing, end=end, since=end - config.history_days,
-            checkpoint=checkpoint,
-        )
-    )  # fmt: skip
+        metric_columns(profile, sources, missing, seen=seen, end=end, checkpoint=checkpoint)
+    )
     bad = nw.col("unusable_rows") > 0
     numbers = _numbers(profile, measured.filter(~bad), missing)
     judged = checkpoint(
@@ -156,15 +162,13 @@ def analyze_behavior(
     counted = _counted(judged, profile)
     return Behavior(
         table=table,
-        signals=_fired(judged, profile),
+        signals=_fired(judged, profile, missing),
         insights=_insights(profile, counted, config),
         excluded=measured.filter(bad).select(
             "customer_id", stage=nw.lit(STAGE), reason=nw.lit("value_out_of_range")
         ),
         unavailable=missing,
-        counts={
-            name: n for name, n in counted.items() if not name.startswith(("signal/", "score/"))
-        },
+        counts=_told(seen, counted),
         # From whole hundredths, because sums of floats depend on their order.
         mean_score=counted["score/hundredths"] / counted["score/known"] / 100
         if counted["score/known"]
@@ -184,17 +188,18 @@ def _numbers(profile: Profile, measured: Table, missing: Mapping[str, str]) -> T
 
 
 def _state(profile: Profile, signal: Signal, missing: Mapping[str, str]) -> nw.Expr:
-    """True, false, or null for unknown."""
+    """One of `STATES`."""
     numbers = profile.used(signal.when, signal.known_when)
     if any(number.removesuffix(BEFORE) in missing for number in numbers):
-        return nw.lit(None, dtype=nw.Boolean)
+        return nw.lit(UNKNOWN)
     known = nw.col(HISTORY) >= profile.history_needed(numbers)
     for number in numbers:
         known = known & ~nw.col(number).is_null()
     if signal.known_when is not None:
         known = known & parse(signal.known_when).to_narwhals(profile.numbers)
     fired = parse(signal.when).to_narwhals(profile.numbers)
-    return nw.when(known).then(fired).otherwise(nw.lit(None, dtype=nw.Boolean))
+    state = nw.when(fired).then(nw.lit(FIRED)).otherwise(nw.lit(NOT_FIRED))
+    return nw.when(known).then(state).otherwise(nw.lit(UNKNOWN))
 
 
 def _trend_columns(profile: Profile, missing: Mapping[str, str]) -> dict[str, nw.Expr]:
@@ -256,9 +261,9 @@ def _table(
     listed: nw.Expr = nw.lit("")
     for name in _by_urgency(profile):
         state = nw.col(f"{SIGNAL}{name}")
-        fired = fired + state.fill_null(value=False).cast(nw.Int32)
-        unknown = unknown + state.is_null().cast(nw.Int32)
-        word = nw.when(state.fill_null(value=False)).then(nw.lit(f",{name}")).otherwise(nw.lit(""))
+        fired = fired + (state == FIRED).cast(nw.Int32)
+        unknown = unknown + (state == UNKNOWN).cast(nw.Int32)
+        word = nw.when(state == FIRED).then(nw.lit(f",{name}")).otherwise(nw.lit(""))
         listed = nw.concat_str(listed, word)
     metrics = [
         column
@@ -282,32 +287,33 @@ def _by_urgency(profile: Profile) -> list[str]:
     return sorted(profile.signals, key=lambda name: -URGENCIES[profile.signals[name].urgency])
 
 
-def _fired(judged: Table, profile: Profile) -> Table:
+def _fired(judged: Table, profile: Profile, missing: Mapping[str, str]) -> Table:
     parts = [
-        judged.filter(nw.col(f"{SIGNAL}{name}").fill_null(value=False)).select(
+        judged.filter(nw.col(f"{SIGNAL}{name}") == FIRED).select(
             "customer_id",
             signal=nw.lit(name),
             urgency=nw.lit(signal.urgency),
-            recommendation=_with_figures(profile, signal),
+            recommendation=_with_figures(profile, signal, missing),
         )
         for name, signal in profile.signals.items()
     ]
     return nw.concat(parts)
 
 
-def _with_figures(profile: Profile, signal: Signal) -> nw.Expr:
+def _with_figures(profile: Profile, signal: Signal, missing: Mapping[str, str]) -> nw.Expr:
     """The recommendation with each metric's value: whole numbers, shares in per cent."""
     pieces: list[nw.Expr] = []
     for position, piece in enumerate(FIGURE.split(signal.recommendation)):
-        if position % 2 == 0:
-            pieces.append(nw.lit(piece))
+        if position % 2 == 0 or piece.removesuffix(BEFORE) in missing:
+            pieces.append(nw.lit(piece if position % 2 == 0 else "?"))
             continue
         metric = profile.metrics.get(piece.removesuffix(BEFORE))
         is_share = metric is not None and metric.unit == "share"
-        value = nw.col(piece) * (100.0 if is_share else 1.0)
+        value = nw.col(piece).fill_null(0.0) * (100.0 if is_share else 1.0)
         # Text of whole numbers is alike on every engine; of others it is not.
-        shown = (value + 0.5).floor().cast(nw.Int64).cast(nw.String).fill_null("?")
-        pieces.append(nw.concat_str(shown, nw.lit("%")) if is_share else shown)
+        shown = (value + 0.5).floor().cast(nw.Int64).cast(nw.String)
+        shown = nw.concat_str(shown, nw.lit("%")) if is_share else shown
+        pieces.append(nw.when(nw.col(piece).is_null()).then(nw.lit("?")).otherwise(shown))
     return nw.concat_str(*pieces)
 
 
@@ -320,8 +326,8 @@ def _counted(judged: Table, profile: Profile) -> dict[str, int]:
             wanted[f"{name}_trend/{direction}"] = is_so
     for name in profile.signals:
         state = nw.col(f"{SIGNAL}{name}")
-        wanted[f"signal/{name}/fired"] = state.fill_null(value=False).cast(nw.Int64)
-        wanted[f"signal/{name}/unknown"] = state.is_null().cast(nw.Int64)
+        wanted[f"signal/{name}/fired"] = (state == FIRED).cast(nw.Int64)
+        wanted[f"signal/{name}/unknown"] = (state == UNKNOWN).cast(nw.Int64)
     score = nw.col("behavior_score")
     wanted["score/known"] = (~score.is_null()).cast(nw.Int64)
     wanted["score/hundredths"] = (score.fill_null(0.0) * 100 + 0.5).floor().cast(nw.Int64)
@@ -331,10 +337,19 @@ def _counted(judged: Table, profile: Profile) -> dict[str, int]:
     return {name: int(row[f"n{i}"] or 0) for i, name in enumerate(wanted)}
 
 
+def _told(seen: Table, counted: Mapping[str, int]) -> dict[str, int]:
+    return {
+        "customers_seen": int(seen.select(nw.len()).collect().item()),
+        "customers_described": counted["customers"],
+        "customers_with_score": counted["score/known"],
+        **{name: n for name, n in counted.items() if "_trend/" in name},
+    }
+
+
 def _insights(profile: Profile, counted: Mapping[str, int], config: BehaviorConfig) -> Table:
     """Signals by what they cost: affected customers times urgency, most first."""
     customers = counted["customers"]
-    rows = [
+    rows: list[dict[str, object]] = [
         {
             "organization_id": config.organization_id,
             "org_type": profile.id,

@@ -9,7 +9,14 @@ from typing import Any
 import narwhals as nw
 from narwhals.typing import IntoDType
 
-from rfm_assets.domain.behavior import SIGNAL, BehaviorConfig, analyze_behavior
+from rfm_assets.domain.behavior import (
+    FIRED,
+    NOT_FIRED,
+    SIGNAL,
+    UNKNOWN,
+    BehaviorConfig,
+    analyze_behavior,
+)
 from rfm_assets.domain.behavior_profiles import Example, Profile, SourceName
 from rfm_assets.domain.frames import Table
 from rfm_assets.domain.rfm import day_number
@@ -18,7 +25,6 @@ AS_OF = date(2025, 1, 1)
 _TYPES: Mapping[str, IntoDType] = {
     "text": nw.String, "number": nw.Float64, "boolean": nw.Boolean,
 }  # fmt: skip
-FIRED, NOT_FIRED, NOT_KNOWN = "fired", "not fired", "unknown"
 
 
 def failed_examples(profile: Profile) -> list[str]:
@@ -28,7 +34,7 @@ def failed_examples(profile: Profile) -> list[str]:
         states = example_states(profile, example)
         for wanted, names in (
             (FIRED, example.fired),
-            (NOT_KNOWN, example.unknown),
+            (UNKNOWN, example.unknown),
             (NOT_FIRED, example.not_fired),
         ):
             told += [
@@ -40,7 +46,7 @@ def failed_examples(profile: Profile) -> list[str]:
 
 
 def example_states(profile: Profile, example: Example) -> dict[str, str]:
-    """Each signal of an example's customer: fired, not fired, or unknown."""
+    """Each signal of an example's customer: fired, not_fired or unknown."""
     behavior = analyze_behavior(
         profile,
         events=_table(profile, "events", example),
@@ -50,8 +56,7 @@ def example_states(profile: Profile, example: Example) -> dict[str, str]:
         checkpoint=lambda table: table.collect("polars").lazy(),
     )
     (row,) = behavior.table.collect("pyarrow").to_native().to_pylist()
-    named = {True: FIRED, False: NOT_FIRED, None: NOT_KNOWN}
-    return {name: named[row[f"{SIGNAL}{name}"]] for name in profile.signals}
+    return {name: row[f"{SIGNAL}{name}"] for name in profile.signals}
 
 
 def _table(profile: Profile, source: SourceName, example: Example) -> Table:

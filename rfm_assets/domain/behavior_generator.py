@@ -174,7 +174,7 @@ def _telecom(life: Life, signal: str | None) -> None:
     if signal == "billing_complaints":
         for _ in range(life.whole(2, 4)):
             life.event(life.whole(0, min(1, life.months - 1)), "billing_complaint")
-    elif life.made.random() < 0.3:  # noqa: PLR2004  one complaint is no habit
+    elif life.whole(1, 3) == 1:  # one complaint is no habit
         life.event(0, "billing_complaint")
 
 
@@ -188,7 +188,7 @@ def _ecommerce(life: Life, signal: str | None) -> None:
     for month in range(life.months):
         changed = month == 0
         # The shift has lasted for two months: it is seen in windows of two months.
-        other = signal == "category_shift" and month < 2  # noqa: PLR2004
+        other = signal == "category_shift" and month in {0, 1}
         liked = categories[3:5] if other else categories[:2]
         smaller = changed and signal == "basket_size_decline"
         worth = basket * (life.between(0.3, 0.5) if smaller else 1.0)
@@ -226,9 +226,8 @@ def _ecommerce(life: Life, signal: str | None) -> None:
 def _fuel_retail(life: Life, signal: str | None) -> None:
     stations = [f"station {n}" for n in life.made.choice(60, 5, replace=False).tolist()]
     fills, tank = life.whole(6, 12), life.between(20, 45)
-    by_app = (
-        life.between(0.85, 1.0) if signal == "app_abandonment" or life.made.random() < 0.5 else 0.0
-    )  # noqa: PLR2004
+    likes_app = signal == "app_abandonment" or life.whole(0, 1) == 1
+    by_app = life.between(0.85, 1.0) if likes_app else 0.0
     for month in range(life.months):
         changed = month == 0
         rarely = changed and signal == "visit_frequency_decline"

@@ -66,7 +66,7 @@ def _metric(profile: Profile, name: str, metric: Metric) -> Iterator[Finding]:
         n: one.unit for n, one in profile.inputs(metric.source).items() if one.unit is not None
     }
     if metric.where is not None:
-        yield from _checked((*path, "where"), metric.where, kinds, units, "boolean", None)
+        yield from _checked((*path, "where"), metric.where, kinds, units, expected="boolean")
     wanted = FIXED_UNITS.get(metric.measure)
     if wanted is not None and metric.unit != wanted and metric.unit in UNITS:
         yield _error((*path, "unit"), f"a {metric.measure} is in {wanted}, not in {metric.unit}.")
@@ -74,12 +74,14 @@ def _metric(profile: Profile, name: str, metric: Metric) -> Iterator[Finding]:
         return
     match metric.measure:
         case "share":
-            yield from _checked((*path, "of"), metric.of, kinds, units, "boolean", None)
+            yield from _checked((*path, "of"), metric.of, kinds, units, expected="boolean")
         case "distinct" | "repeated":
-            yield from _checked((*path, "of"), metric.of, kinds, units, "text", None)
+            yield from _checked((*path, "of"), metric.of, kinds, units, expected="text")
         case _:
             unit = metric.unit if metric.unit in UNITS else None
-            yield from _checked((*path, "of"), metric.of, kinds, units, "number", unit)
+            yield from _checked(
+                (*path, "of"), metric.of, kinds, units, expected="number", unit=unit
+            )
 
 
 def _checked(
@@ -87,8 +89,9 @@ def _checked(
     text: str,
     kinds: dict[str, Kind],
     units: dict[str, str],
+    *,
     expected: Kind,
-    unit: str | None,
+    unit: str | None = None,
 ) -> Iterator[Finding]:
     try:
         expression = parse(text)
@@ -113,7 +116,7 @@ def _signals(profile: Profile) -> Iterator[Finding]:
         for key in ("when", "known_when"):
             text = getattr(signal, key)
             if text is not None:
-                yield from _checked((*path, key), text, profile.numbers, units, "boolean", None)
+                yield from _checked((*path, key), text, profile.numbers, units, expected="boolean")
         for figure in FIGURE.findall(signal.recommendation):
             if figure not in profile.numbers:
                 known = sorted(profile.numbers)

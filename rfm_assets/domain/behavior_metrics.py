@@ -19,9 +19,9 @@ from rfm_assets.domain.behavior_profiles import (
     SourceName,
 )
 from rfm_assets.domain.expressions import parse
-from rfm_assets.domain.frames import Table
+from rfm_assets.domain.frames import UNITS_PER_MONEY, Table
 from rfm_assets.domain.kinds import Kind
-from rfm_assets.domain.money import from_units, to_units
+from rfm_assets.domain.money import exact_ratio, from_units, to_units
 
 LARGEST = 1e9
 """A number of a row beyond this is an error of the source; the customer's rows are not used."""
@@ -110,15 +110,15 @@ def metric_columns(
     sources: Sources,
     missing: Mapping[str, str],
     *,
+    seen: Table,
     end: int,
-    since: int,
     checkpoint: Callable[[Table], Table],
 ) -> Table:
-    """One row per customer seen since a day: customer_id, history_days, the metrics, unusable_rows.
+    """The `population` with the metrics and unusable_rows (Int64).
 
     Metrics are Float64, null where the customer has no row that could be measured.
     """
-    found = _population(sources, end=end, since=since)
+    found = seen
     bad: list[str] = []
     for source, table in sources.tables.items():
         metrics = {
@@ -137,10 +137,8 @@ def metric_columns(
                 {"unusable_rows": f"unusable_{source}"}
             )
             found = found.join(checkpoint(grouped), on="customer_id", how="left")
-        for name, metric in metrics.items():
-            if name in simple:
-                continue
-            by_value = _by_value(profile, source, rows, name, metric, end)
+        for name in [name for name in metrics if name not in simple]:
+            by_value = _by_value(profile, rows, name, end=end)
             found = found.join(checkpoint(by_value), on="customer_id", how="left")
     unusable = nw.lit(0, dtype=nw.Int64)
     for column in bad:
@@ -148,7 +146,8 @@ def metric_columns(
     return found.with_columns(unusable_rows=unusable)
 
 
-def _population(sources: Sources, *, end: int, since: int) -> Table:
+def population(sources: Sources, *, end: int, since: int) -> Table:
+    """One row per customer seen since a day: customer_id and history_days (Float64)."""
     seen = [
         table.group_by("customer_id").agg(
             nw.col("day").min().alias("first"), nw.col("day").max().alias("last")
@@ -202,6 +201,8 @@ def _simple(
             value = parse(metric.of or "").to_narwhals(kinds)
             usable = ~value.is_null() & (value.abs() <= LARGEST)
             unusable = unusable | (~value.is_null() & (value.abs() > LARGEST) & condition)
+            # pandas turns all into whole numbers before it chooses among them.
+            value = nw.when(usable).then(value).otherwise(0.0)
         elif metric.measure == "share":
             usable = parse(metric.of or "").to_narwhals(kinds)
         for column, window in _windows(profile, name, end).items():
@@ -218,8 +219,10 @@ def _simple(
                     finished[column] = from_units(nw.col(total))
                     aggregates[total] = "sum"
                 case "min" | "max":
-                    columns[total] = units.otherwise(nw.lit(None, dtype=nw.Int64))
-                    finished[column] = from_units(nw.col(total))
+                    # As floats, which hold them exactly: pandas has no whole number that is null.
+                    exact = nw.when(here & usable).then(to_units(value).cast(nw.Float64))
+                    columns[total] = exact.otherwise(nw.lit(None, dtype=nw.Float64))
+                    finished[column] = exact_ratio(nw.col(total), UNITS_PER_MONEY)
                     aggregates[total] = metric.measure
                 case "mean":
                     columns[total] = units.otherwise(nw.lit(0))
@@ -242,7 +245,7 @@ def _simple(
         .group_by("customer_id")
         .agg(*[made[aggregate](nw.col(*names)) for aggregate, names in of.items()])
     )
-    whole = grouped.with_columns(nw.col(*aggregates).cast(nw.Int64))
+    whole = grouped.with_columns(nw.col(*of["sum"]).cast(nw.Int64))
     return whole.select("customer_id", "unusable_rows", **finished)
 
 
@@ -256,13 +259,11 @@ def _ratio(numerator: nw.Expr, denominator: nw.Expr) -> nw.Expr:
     )
 
 
-def _by_value(
-    profile: Profile, source: SourceName, rows: Table, name: str, metric: Metric, end: int
-) -> Table:
+def _by_value(profile: Profile, rows: Table, name: str, *, end: int) -> Table:
     """Days with a row, distinct values, and the share of rows whose value is no new one."""
-    value = nw.col("day")
+    metric, value = profile.metrics[name], nw.col("day")
     if metric.measure != "days":
-        value = parse(metric.of or "").to_narwhals(profile.kinds(source))
+        value = parse(metric.of or "").to_narwhals(profile.kinds(metric.source))
     now, before = _windows(profile, name, end).values()
     kept = rows.filter(_condition(profile, metric)).select(
         "customer_id", value=value, now=now.cast(nw.Int64), before=before.cast(nw.Int64)

@@ -4,13 +4,16 @@ Each is a pure function from numbers that its caller has computed to a worded ou
 numbers are computed is the domain's business; constraints of single columns are in `schemas.py`.
 """
 
+from rfm_assets.quality.behavior import behavior_known, inputs_mapped
 from rfm_assets.quality.catalogue import (
+    BEHAVIOR_RULES,
     CHURN_SCORE_RULES,
     CHURN_SEGMENT_RULES,
     CLUSTER_RULES,
     CUSTOMER_RULES,
     DATABASE_RULES,
     DESCRIPTIONS,
+    EVENT_RULES,
     LIFETIME_VALUE_RULES,
     LIST_RULES,
     MOVEMENT_RULES,
@@ -54,12 +57,14 @@ from rfm_assets.quality.totals import reconciles, same_in_database
 from rfm_assets.quality.transactions import freshness, reject_rate, volume
 
 __all__ = [
+    "BEHAVIOR_RULES",
     "CHURN_SCORE_RULES",
     "CHURN_SEGMENT_RULES",
     "CLUSTER_RULES",
     "CUSTOMER_RULES",
     "DATABASE_RULES",
     "DESCRIPTIONS",
+    "EVENT_RULES",
     "LIFETIME_VALUE_RULES",
     "LIST_RULES",
     "MOVEMENT_RULES",
@@ -73,6 +78,7 @@ __all__ = [
     "Shift",
     "TransactionChecks",
     "attributes_readable",
+    "behavior_known",
     "churn_model_calibrated",
     "churn_model_helps",
     "clusters_stable",
@@ -83,6 +89,7 @@ __all__ = [
     "entries_volume",
     "freshness",
     "holdout_error",
+    "inputs_mapped",
     "largest_segment",
     "later_weeks_current",
     "no_suppressed_customer",

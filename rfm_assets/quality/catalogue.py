@@ -25,6 +25,8 @@ CHURN_SCORE_RULES = (
     "churn_model_calibrated",
 )
 CHURN_SEGMENT_RULES = ("customers_reconcile", "largest_segment", "scores_current")
+EVENT_RULES = ("rows_reconcile", "reject_rate", "volume", "freshness")
+BEHAVIOR_RULES = ("customers_reconcile", "inputs_mapped", "behavior_known")
 SUPPRESSION_RULES = ("entries_readable", "entries_dated", "entries_volume", "entries_known")
 LIST_RULES = ("suppression_current", "no_suppressed_customer", "stages_reconcile")
 DATABASE_RULES = ("published_rows_reconcile", "published_money_reconciles")
@@ -54,6 +56,9 @@ DESCRIPTIONS: Mapping[str, str] = {
     "scores_cover": "Warns when many customers have no churn score.",
     "churn_model_helps": "Warns when the churn model did not tell more than recency alone.",
     "churn_model_calibrated": "Warns when predicted and observed churn were far apart.",
+    "inputs_mapped": "Warns when the profile asks for inputs that are not there, so that signals "
+    "stay unknown.",
+    "behavior_known": "Warns when nothing is known of most customers.",
     "scores_current": "Warns when the churn scores are of an earlier date.",
     "entries_readable": "Blocks. Every line of the suppression entries could be read.",
     "entries_dated": "Warns when a `since` of the suppression entries cannot be read.",
