@@ -421,6 +421,60 @@ class BehaviorInsights(pa.DataFrameModel):
     rank: Series[pa.Int64] = column("By affected customers times urgency, from 1", ge=1)
 
 
+class SegmentValidation(pa.DataFrameModel):
+    """One row per candidate and segment: who bought again after the cut, and for how much."""
+
+    candidate: Series[str] = column("The way of telling customers apart")
+    segment: Series[str] = column("Segment as of the cut")
+    cut: Series[date] = column("The date that the segments describe")
+    customers: Series[pa.Int64] = column("Customers in the segment", ge=1)
+    customers_pct: Series[float] = column(
+        "Share of the judged customers, 0..100", in_range={"min_value": 0, "max_value": 100}
+    )
+    buyers: Series[pa.Int64] = column("Of them, who bought after the cut", ge=0)
+    repurchase_rate: Series[float] = column(
+        "Their share, 0..1", in_range={"min_value": 0, "max_value": 1}
+    )
+    rate_low: Series[float] = column(
+        "Lower end of its 95 % interval", in_range={"min_value": 0, "max_value": 1}
+    )
+    rate_high: Series[float] = column(
+        "Upper end of its 95 % interval", in_range={"min_value": 0, "max_value": 1}
+    )
+    lift: Series[float] = column("The rate over that of all customers", nullable=True, ge=0)
+    revenue: Series[float] = column("Net spend after the cut")
+    revenue_mean: Series[float] = column("Net spend after the cut per customer")
+    revenue_pct: Series[float] = column("Share of all net spend, in per cent", nullable=True)
+    as_of: Series[date] = column("The end of the outcome")
+
+
+class ValidationScores(pa.DataFrameModel):
+    """One row per candidate and kind of score: how well it told who would buy again."""
+
+    candidate: Series[str] = column("The way of telling customers apart")
+    of: Series[str] = column(
+        "Its own score, or its segments by the rate of the others in them",
+        isin=["score", "segment"],
+    )
+    auc: Series[float] = column(
+        "Probability that a buyer scores higher than another customer",
+        in_range={"min_value": 0, "max_value": 1},
+    )
+    auc_low: Series[float] = column("Lower end of its 95 % interval")
+    auc_high: Series[float] = column("Upper end of its 95 % interval")
+    gain: Series[float] = column("AUC less that of the baseline", nullable=True)
+    gain_low: Series[float] = column("Lower end of its 95 % interval", nullable=True)
+    gain_high: Series[float] = column("Upper end of its 95 % interval", nullable=True)
+    lift_top_10_pct: Series[float] = column("Rate of the best tenth over that of all", ge=0)
+    revenue_top_10_pct: Series[float] = column(
+        "Share of all net spend from the best tenth, in per cent", nullable=True
+    )
+    verdict: Series[str] = column(
+        "Against the baseline, by the interval of the gain",
+        isin=["baseline", "better", "worse", "no difference"],
+    )
+
+
 NEXT_STEPS: Mapping[str, str] = {
     SCHEMA_CHECK: "Compare the rows handed over with the reference page of this table",
     "customer_ids": "Look at the mapping of customer_id and order_id and at the rejected rows",
@@ -545,6 +599,17 @@ BEHAVIORAL_SEGMENTS = TableContract(
     parts={
         "profiles": TableContract(
             "profiles", ClusterProfiles, ("cluster", "feature"), ("cluster", "feature")
+        )
+    },
+)
+SEGMENT_VALIDATION = TableContract(
+    "segment_validation",
+    SegmentValidation,
+    ("candidate", "segment"),
+    ("candidate", "segment"),
+    parts={
+        "scores": TableContract(
+            "scores", ValidationScores, ("candidate", "of"), ("candidate", "of")
         )
     },
 )

@@ -17,6 +17,7 @@ _MODULES = {
     "PublishToPostgresComponent": "publish_to_postgres",
     "SegmentMovementComponent": "segment_movement",
     "SegmentSummaryComponent": "segment_summary",
+    "SegmentValidationComponent": "segment_validation",
     "SuppressionListComponent": "suppression_list",
     "TransactionDataComponent": "transaction_data",
     "WeeklyRefreshComponent": "weekly_refresh",

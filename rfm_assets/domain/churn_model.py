@@ -132,7 +132,7 @@ class Judgement:
 
 @dataclass(frozen=True)
 class Trained:
-    """A model, and how one learned a period earlier did; None where history is too short."""
+    """A model, and how one learned a period earlier did; None where that was not asked or cannot be."""
 
     model: ChurnModel
     judgement: Judgement | None
@@ -144,12 +144,13 @@ def train(
     as_of: date,
     config: ChurnModelConfig,
     checkpoint: Callable[[Table], Table],
+    judge: bool = True,
 ) -> Trained:
     """Learn from the last whole period before `as_of`, and judge the same on the one before it.
 
     The model is learned at `as_of - horizon_days`, from who bought until `as_of`. Judged is one
     that was learned a period earlier and asked about that cut, because a model is not judged on
-    what it was learned from.
+    what it was learned from; none is where `judge` is false.
 
     Raises:
         NotEnoughCustomers: Too few customers, or too few of those who stay or go.
@@ -159,12 +160,14 @@ def train(
     here, before = as_of - period, as_of - 2 * period
     now = checkpoint(labelled(transactions, cut=here, config=config))
     model = fit(now, cut=here, config=config)
+    if not judge:
+        return Trained(model, None)
     try:
-        earlier = checkpoint(labelled(transactions, cut=before, config=config))
-        judge = fit(earlier, cut=before, config=config)
+        rows = checkpoint(labelled(transactions, cut=before, config=config))
+        earlier = fit(rows, cut=before, config=config)
     except (NotEnoughCustomers, ModelDidNotConverge):
         return Trained(model, None)
-    return Trained(model, _judgement(judge, transactions, now, cut=here, config=config))
+    return Trained(model, _judgement(earlier, transactions, now, cut=here, config=config))
 
 
 def labelled(transactions: Table, *, cut: date, config: ChurnModelConfig) -> Table:

@@ -21,6 +21,7 @@ from rfm_assets.quality.catalogue import (
     SUMMARY_RULES,
     SUPPRESSION_RULES,
     TRANSACTION_RULES,
+    VALIDATION_RULES,
 )
 from rfm_assets.quality.churn import (
     churn_model_calibrated,
@@ -38,7 +39,12 @@ from rfm_assets.quality.contacts import (
     no_suppressed_customer,
     suppression_current,
 )
-from rfm_assets.quality.learned import clusters_stable, holdout_error
+from rfm_assets.quality.learned import (
+    candidates_computed,
+    clusters_stable,
+    holdout_error,
+    segments_predict,
+)
 from rfm_assets.quality.limits import (
     ChurnChecks,
     LifetimeValueChecks,
@@ -72,6 +78,7 @@ __all__ = [
     "SUMMARY_RULES",
     "SUPPRESSION_RULES",
     "TRANSACTION_RULES",
+    "VALIDATION_RULES",
     "ChurnChecks",
     "LifetimeValueChecks",
     "SegmentChecks",
@@ -79,6 +86,7 @@ __all__ = [
     "TransactionChecks",
     "attributes_readable",
     "behavior_known",
+    "candidates_computed",
     "churn_model_calibrated",
     "churn_model_helps",
     "clusters_stable",
@@ -100,6 +108,7 @@ __all__ = [
     "scores_cover",
     "scores_current",
     "scores_set_aside",
+    "segments_predict",
     "suppression_current",
     "transactions_cover_week",
     "volume",

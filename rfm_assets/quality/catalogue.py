@@ -27,6 +27,7 @@ CHURN_SCORE_RULES = (
 CHURN_SEGMENT_RULES = ("customers_reconcile", "largest_segment", "scores_current")
 EVENT_RULES = ("rows_reconcile", "reject_rate", "volume", "freshness")
 BEHAVIOR_RULES = ("customers_reconcile", "inputs_mapped", "behavior_known")
+VALIDATION_RULES = ("customers_reconcile", "segments_predict", "candidates_computed")
 SUPPRESSION_RULES = ("entries_readable", "entries_dated", "entries_volume", "entries_known")
 LIST_RULES = ("suppression_current", "no_suppressed_customer", "stages_reconcile")
 DATABASE_RULES = ("published_rows_reconcile", "published_money_reconciles")
@@ -59,6 +60,8 @@ DESCRIPTIONS: Mapping[str, str] = {
     "inputs_mapped": "Warns when the profile asks for inputs that are not there, so that signals "
     "stay unknown.",
     "behavior_known": "Warns when nothing is known of most customers.",
+    "segments_predict": "Warns when the baseline's score tells nothing of who buys again.",
+    "candidates_computed": "Warns when a candidate could not be computed from what there was.",
     "scores_current": "Warns when the churn scores are of an earlier date.",
     "entries_readable": "Blocks. Every line of the suppression entries could be read.",
     "entries_dated": "Warns when a `since` of the suppression entries cannot be read.",
