@@ -14,11 +14,17 @@ from sqlalchemy.dialects import postgresql
 from rfm_assets.schemas import (
     BEHAVIORAL_SEGMENTS,
     CAMPAIGN_LIST,
+    CHURN_AWARE_SEGMENTS,
+    CHURN_SCORES,
+    CUSTOMER_BEHAVIOR,
     CUSTOMER_DATA,
     CUSTOMER_LIFETIME_VALUE,
     CUSTOMER_SEGMENTS,
+    EVENT_DATA,
+    EVENT_DATA_REJECTS,
     SEGMENT_MOVEMENT,
     SEGMENT_SUMMARY,
+    SEGMENT_VALIDATION,
     SUPPRESSION_LIST,
     TRANSACTION_DATA,
     TRANSACTION_DATA_REJECTS,
@@ -27,7 +33,7 @@ from rfm_assets.schemas import (
 from rfm_assets.store import ROWS
 
 AS_OF = "as_of"
-STAMPS = frozenset({"segmented_at"})
+STAMPS = frozenset({"segmented_at", "analyzed_at"})
 """Columns that say when a row was computed, and so differ after every run."""
 
 CONTROL = "published_snapshots"
@@ -128,6 +134,66 @@ PLACES: Mapping[tuple[str, str], Place] = {
         indexes=(("customer_id", AS_OF),),
         money=("lifetime_value",),
     ),
+    ("churn_scores", ROWS): Place(
+        "churn_scores",
+        CHURN_SCORES,
+        "One row per customer and as_of: the probability of not buying again",
+        indexes=(("customer_id", AS_OF),),
+        money=("churn_probability",),
+    ),
+    ("churn_scores", "rejects"): Place(
+        "churn_score_rejects",
+        CHURN_SCORES.parts["rejects"],
+        "Rows of churn scores that could not be used, each with its reason",
+    ),
+    ("churn_aware_segments", ROWS): Place(
+        "churn_aware_segments",
+        CHURN_AWARE_SEGMENTS,
+        "One row per customer and as_of: categories, churn risk, score and segment",
+        indexes=((AS_OF, "segment"), ("customer_id", AS_OF), ("organization_id", AS_OF)),
+        money=("segment_score",),
+    ),
+    ("churn_aware_segments", "excluded"): Place(
+        "churn_aware_segments_excluded",
+        CHURN_AWARE_SEGMENTS.parts["excluded"],
+        "Customers who are not in churn_aware_segments at that as_of, each with one reason",
+        indexes=(("customer_id", AS_OF),),
+    ),
+    ("customer_behavior", ROWS): Place(
+        "customer_behavior",
+        CUSTOMER_BEHAVIOR,
+        "One row per customer and as_of: score, trends, signals, metrics",
+        indexes=(("customer_id", AS_OF), ("organization_id", AS_OF)),
+        money=("behavior_score",),
+    ),
+    ("customer_behavior", "signals"): Place(
+        "behavior_signals",
+        CUSTOMER_BEHAVIOR.parts["signals"],
+        "One row per customer, signal that fired and as_of: what to do",
+        indexes=((AS_OF, "signal"),),
+    ),
+    ("customer_behavior", "insights"): Place(
+        "behavior_insights",
+        CUSTOMER_BEHAVIOR.parts["insights"],
+        "One row per signal and as_of: how many customers it affects",
+    ),
+    ("customer_behavior", "excluded"): Place(
+        "customer_behavior_excluded",
+        CUSTOMER_BEHAVIOR.parts["excluded"],
+        "Customers who are not in customer_behavior at that as_of, each with one reason",
+        indexes=(("customer_id", AS_OF),),
+    ),
+    ("segment_validation", ROWS): Place(
+        "segment_validation",
+        SEGMENT_VALIDATION,
+        "One row per candidate, segment and as_of: who bought again, and for how much",
+        money=("revenue",),
+    ),
+    ("segment_validation", "scores"): Place(
+        "validation_scores",
+        SEGMENT_VALIDATION.parts["scores"],
+        "One row per candidate, kind of score and as_of: how well it told who buys again",
+    ),
     ("suppression_list", ROWS): Place(
         "suppression_list",
         SUPPRESSION_LIST,
@@ -160,6 +226,19 @@ PLACES: Mapping[tuple[str, str], Place] = {
         dated=False,
         indexes=(("customer_id", "date"),),
         money=("amount",),
+    ),
+    ("event_data", ROWS): Place(
+        "event_data",
+        EVENT_DATA,
+        "Canonical events: one row per thing that a customer did",
+        dated=False,
+        indexes=(("customer_id", "timestamp"),),
+    ),
+    ("event_data_rejects", ROWS): Place(
+        "event_data_rejects",
+        EVENT_DATA_REJECTS,
+        "Source rows of events that could not be used, each with its reason",
+        dated=False,
     ),
     ("transaction_data_rejects", ROWS): Place(
         "transaction_data_rejects",

@@ -72,7 +72,7 @@ class Rows:
         """
         staged = self._stage(connection)
         here, key = self.table, self.place.key
-        same = sa.and_(*(here.c[name] == staged.c[name] for name in key))
+        same = sa.and_(sa.true(), *(here.c[name] == staged.c[name] for name in key))
         if key:
             gone = sa.and_(self.of_snapshot, ~sa.exists().where(same))
             deleted = connection.execute(sa.delete(here).where(gone)).rowcount

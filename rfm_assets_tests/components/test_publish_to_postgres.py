@@ -248,3 +248,70 @@ def test_clusters_with_their_profiles_and_lifetime_values(
             repr(tuple(row[one] for one in names)) for row in rows
         )
         assert rows
+
+
+def test_churn_behavior_and_validation_with_the_views_of_old(
+    project: Project, postgres: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("RFM_STORE_ROOT", raising=False)
+    monkeypatch.setenv("CRM_DATABASE_URL", postgres.url)
+    shop = busy_shop(project)
+    components = {
+        "churn_scores": "{train: {horizon_days: 60, min_customers: 100, resamples: 100}",
+        "churn_aware_segments": "{organization_id: north",
+        "customer_behavior": "{profile: ecommerce, organization_id: north",
+        "segment_validation": "{resamples: 100, candidates: [{type: recency}, {type: rfm, name: a}]",
+    }
+    kinds = ("ChurnScores", "ChurnAwareSegmentation", "BehaviorAnalysis", "SegmentValidation")
+    for (name, settings), kind in zip(components.items(), kinds, strict=True):
+        text = f"type: rfm_assets.components.{kind}Component\nattributes: {settings}, "
+        project.write(name, f"{text}asset_name: {name}}}\n")
+    project.write("crm_database", yaml(published_asset_keys=list(components), with_excluded=True))
+
+    result = shop.run(SECOND)
+
+    assert result.success, failure(result)
+    for table, name, part in (
+        ("churn_scores", "churn_scores", "rows"),
+        ("churn_score_rejects", "churn_scores", "rejects"),
+        ("churn_aware_segments", "churn_aware_segments", "rows"),
+        ("churn_aware_segments_excluded", "churn_aware_segments", "excluded"),
+        ("customer_behavior", "customer_behavior", "rows"),
+        ("behavior_signals", "customer_behavior", "signals"),
+        ("behavior_insights", "customer_behavior", "insights"),
+        ("segment_validation", "segment_validation", "rows"),
+        ("validation_scores", "segment_validation", "scores"),
+    ):
+        rows = load_table(name, root=shop.root, kind="pyarrow", part=part)
+        names = rows.column_names
+        published = postgres.rows(f"select {', '.join(names)} from rfm.{table}")  # noqa: S608
+        assert sorted(map(repr, published)) == sorted(
+            repr(tuple(row[one] for one in names)) for row in rows.to_pylist()
+        ), table
+
+    # The shapes that callers of the systems before read.
+    (first,) = postgres.rows(
+        "select customer_id, organization_id, segment, segment_score, rfm_category, "
+        "churn_risk_level, metadata, pg_typeof(id)::text, pg_typeof(segment_score)::text "
+        "from rfm.customer_segment_assignments order by customer_id limit 1"
+    )
+    stored = load_table("churn_aware_segments", root=shop.root, kind="pyarrow").to_pylist()
+    row = min(stored, key=lambda one: one["customer_id"])
+    assert first[:3] == (row["customer_id"], "north", row["segment"])
+    assert float(first[3]) == row["segment_score"]
+    assert first[4] == {name: row[f"{name}_category"] for name in "RFME"}
+    assert first[5] == row["churn_risk_level"]
+    assert first[6]["action"] == row["recommendation"]
+    assert first[7:] == ("uuid", "numeric")
+    behaviors = postgres.rows(
+        "select customer_id, org_type, risk_signals, recommendations "
+        "from rfm.customer_behaviors order by customer_id"
+    )
+    behavior = load_table("customer_behavior", root=shop.root, kind="pyarrow").to_pylist()
+    assert len(behaviors) == len(behavior)
+    for (customer, kind, signals, advice), own in zip(
+        behaviors, sorted(behavior, key=lambda one: one["customer_id"]), strict=True
+    ):
+        assert (customer, kind) == (own["customer_id"], "ecommerce")
+        assert ",".join(signals) == own["risk_signals"]
+        assert len(advice) == own["signals_fired"]
