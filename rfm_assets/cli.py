@@ -16,7 +16,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from rfm_assets import database_commands
+from rfm_assets import database_commands, generate_commands
 from rfm_assets.errors import RfmError
 from rfm_assets.terminal import out, show_latest
 
@@ -30,6 +30,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(database_commands.app, name="db")
+app.add_typer(generate_commands.app, name="generate")
 # Messages hold brackets of their own, such as "rfm_assets[postgres]".
 err = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
 

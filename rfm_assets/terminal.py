@@ -28,7 +28,12 @@ def show_latest(store: "Store") -> None:
     for name, kind in kinds.items():
         if kind == "segment_movement":
             _show_movement(load_table(name, root=store.root))
-    _show_lists({name: latest[name] for name in latest if kinds[name] == "campaign_list"})
+    for name, kind in kinds.items():
+        if kind in _LEARNED:
+            _LEARNED[kind](name, latest[name], store)
+    lists = {name: latest[name] for name in latest if kinds[name] == "campaign_list"}
+    if lists:
+        _show_lists(lists)
     for name, kind in kinds.items():
         if kind == "suppression_list":
             _show_suppressed(name, latest[name])
@@ -102,3 +107,67 @@ def _show_movement(movement: "pd.DataFrame") -> None:
             f"{row.monetary_now:,.2f}",
         )
     out.print(grid)
+
+
+def _show_clusters(name: str, snapshot: "Snapshot", store: "Store") -> None:
+    from rfm_assets.loading import load_table
+
+    rows = load_table(name, root=store.root, part="profiles").drop_duplicates("cluster")
+    grouped = rows.groupby("segment")[["customers", "customers_pct", "spend_pct"]].sum()
+    grid = _counted(f"Clusters as of {snapshot.as_of}", "segment", "share of spend")
+    for segment, row in grouped.sort_values("customers", ascending=False).iterrows():
+        share = f"{row['spend_pct']:.1f} %"
+        grid.add_row(
+            str(segment), f"{int(row['customers']):,}", f"{row['customers_pct']:.1f} %", share
+        )
+    out.print(grid)
+
+
+def _show_churn_aware(name: str, snapshot: "Snapshot", store: "Store") -> None:
+    from rfm_assets.loading import load_table
+
+    rows = load_table(name, root=store.root, columns=["segment", "churn_probability"])
+    grid = _counted(f"Segments by churn risk as of {snapshot.as_of}", "segment", "mean churn risk")
+    grouped = rows.groupby("segment")["churn_probability"].agg(["size", "mean"])
+    for segment, row in grouped.sort_values("size", ascending=False).iterrows():
+        share = f"{100 * row['size'] / len(rows):.1f} %"
+        grid.add_row(str(segment), f"{int(row['size']):,}", share, f"{row['mean']:.2f}")
+    out.print(grid)
+
+
+def _show_behavior(name: str, snapshot: "Snapshot", store: "Store") -> None:
+    from rfm_assets.loading import load_table
+
+    rows = load_table(name, root=store.root, part="insights").sort_values("rank")
+    grid = _counted(f"Risk signals as of {snapshot.as_of}", "signal", "unknown", "urgency")
+    for row in rows.itertuples():
+        grid.add_row(
+            str(row.signal),
+            f"{row.affected_customers:,}",
+            f"{row.percentage:.1f} %",
+            f"{row.unknown_customers:,}",
+            str(row.urgency),
+        )
+    out.print(grid)
+
+
+def _show_validation(name: str, snapshot: "Snapshot", store: "Store") -> None:
+    del store
+    out.print(f"{name}: {snapshot.manifest.extra['advice']}\n")
+
+
+def _counted(title: str, what: str, *more: str) -> Grid:
+    grid = Grid(title=title, title_justify="left")
+    grid.add_column(what)
+    for header in ("customers", "share", *more):
+        grid.add_column(header, justify="right")
+    return grid
+
+
+_LEARNED = {
+    "behavioral_segments": _show_clusters,
+    "churn_aware_segments": _show_churn_aware,
+    "customer_behavior": _show_behavior,
+    "segment_validation": _show_validation,
+}
+"""How kinds of tables that are learned or judged are shown."""

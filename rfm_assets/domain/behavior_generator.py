@@ -62,21 +62,26 @@ class Generated:
         transactions: customer_id, day, order_id, amount, attributes.
         planted: By customer the signal that was planted, None for content ones.
         newcomers: Customers of whom nothing can be known yet.
+        leavers: Customers who stopped one to four months ago; nothing is planted of them.
     """
 
     events: Sequence[Mapping[str, Any]]
     transactions: Sequence[Mapping[str, Any]]
     planted: Mapping[str, str | None]
     newcomers: frozenset[str]
+    leavers: frozenset[str]
 
 
-def generate_behavior(industry: str, *, customers: int, seed: int = 0) -> Generated:
+def generate_behavior(
+    industry: str, *, customers: int, seed: int = 0, leavers: float = 0.0
+) -> Generated:
     """Customers of an industry.
 
     Args:
         industry: banking, telecom, ecommerce or fuel_retail.
         customers: How many of them.
         seed: The same seed gives the same rows.
+        leavers: Share of the customers who have left.
 
     Raises:
         ValueError: There is no such industry.
@@ -88,16 +93,24 @@ def generate_behavior(industry: str, *, customers: int, seed: int = 0) -> Genera
     transactions: list[dict[str, Any]] = []
     planted: dict[str, str | None] = {}
     newcomers: set[str] = set()
+    left: set[str] = set()
     for number in range(customers):
         made = np.random.default_rng([seed, number])
         name = f"{industry[0].upper()}{number:06}"
         if made.random() < NEWCOMERS:
             newcomers.add(name)
         content = made.random() < CONTENT
+        if name not in newcomers and made.random() < leavers:
+            left.add(name)
+            content = True
         signal = None if content else signals[int(made.integers(0, len(signals)))]
         planted[name] = signal
         life = Life(made, 1 if name in newcomers else MONTHS)
         live(life, signal)
+        if name in left:
+            stopped = life.whole(MONTH_DAYS + 5, MONTHS * MONTH_DAYS - 10)
+            life.events = [row for row in life.events if row["day"] > stopped]
+            life.transactions = [row for row in life.transactions if row["day"] > stopped]
         rows = [*life.events, *life.transactions]
         if name in newcomers:
             for row in rows:
@@ -111,7 +124,7 @@ def generate_behavior(industry: str, *, customers: int, seed: int = 0) -> Genera
             {"customer_id": name, "order_id": f"{name}-{i}", **row}
             for i, row in enumerate(life.transactions)
         ]
-    return Generated(events, transactions, planted, frozenset(newcomers))
+    return Generated(events, transactions, planted, frozenset(newcomers), frozenset(left))
 
 
 def _banking(life: Life, signal: str | None) -> None:

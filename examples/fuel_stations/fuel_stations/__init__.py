@@ -1,0 +1,1 @@
+"""The choices of this deployment: one folder per component, YAML alone."""
