@@ -18,8 +18,17 @@ from rfm_assets.components.base import RfmComponent
 from rfm_assets.components.scaffolding import example_yaml
 from rfm_assets.components.strict_yaml import StrictComponent
 from rfm_assets.components.yaml_schema import Schema, field_schema, in_words, variants
+from rfm_assets.domain.behavior_profiles import Profile
+from rfm_assets.domain.churn_tables import combinations
 from rfm_assets.domain.schemes import Rule, Scheme
-from rfm_assets.library import load_scheme, packaged_schemes
+from rfm_assets.library import (
+    load_decisions,
+    load_profile,
+    load_scheme,
+    packaged_decisions,
+    packaged_profiles,
+    packaged_schemes,
+)
 
 FOLDER = Path(__file__).parent.parent / "docs" / "reference"
 NOTE = "<!-- Written by `make docs` from the code. Change the code, not this page. -->"
@@ -29,7 +38,12 @@ _WORDY = 3
 
 def pages() -> dict[str, str]:
     """The generated pages by file name."""
-    return {"components.md": components_page(), "segment_schemes.md": schemes_page()}
+    return {
+        "components.md": components_page(),
+        "segment_schemes.md": schemes_page(),
+        "decision_tables.md": decisions_page(),
+        "industry_profiles.md": profiles_page(),
+    }
 
 
 def component_types() -> list[type[StrictComponent]]:
@@ -173,6 +187,79 @@ def _scheme_lines(scheme: Scheme) -> Iterator[str]:
             "; ".join(segment.actions),
         ]
         yield f"| {' | '.join(_cell(text) for text in row)} |"
+    yield ""
+
+
+def decisions_page() -> str:
+    """Every packaged decision table with its rules and segments, as Markdown."""
+    lines = [
+        "# Decision tables",
+        "",
+        NOTE,
+        "",
+        "A decision table is a list of rules over the categories of recency, frequency, monetary and "
+        "engagement, and the level of the churn risk; the first rule that matches wins, and each of "
+        "the 324 combinations gets exactly one segment. `decision_table:` of the "
+        "ChurnAwareSegmentationComponent names one, a YAML file, or holds one itself.",
+        "",
+    ]
+    for table in map(load_decisions, packaged_decisions()):
+        lines += [f"## {table.id}", "", table.title, "", table.description, ""]
+        lines += ["| rule | segment | R | F | M | E | risk |", "|---:|---|---|---|---|---|---|"]
+        for number, (segment, rule) in enumerate(table.decisions(), start=1):
+            allowed = (rule.r, rule.f, rule.m, rule.e, rule.risk) if rule else (None,) * 5
+            cells = ["any" if words is None else " or ".join(words) for words in allowed]
+            lines.append(f"| {number} | {segment.name} | {' | '.join(cells)} |")
+        decided = [table.segment_of(one) for one in combinations()]
+        counted = Counter(one.id for one in decided if one is not None)
+        lines += ["", "| segment | combinations | who they are | recommendation |"]
+        lines.append("|---|---:|---|---|")
+        for segment in table.segments:
+            advice = _cell(segment.recommendation or "")
+            row = [segment.name, str(counted[segment.id]), _cell(segment.description), advice]
+            lines.append(f"| {' | '.join(row)} |")
+        lines.append("")
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def profiles_page() -> str:
+    """Every packaged industry profile with its signals, metrics and inputs, as Markdown."""
+    lines = [
+        "# Industry profiles",
+        "",
+        NOTE,
+        "",
+        "What a profile measures of customers, and what it means. `profile:` of the "
+        "BehaviorAnalysisComponent names one, a YAML file, or holds one itself. A metric is of the "
+        "last window, with `_before` behind its name of the one before.",
+        "",
+    ]
+    for profile in map(load_profile, packaged_profiles()):
+        lines += _profile_lines(profile)
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _profile_lines(profile: Profile) -> Iterator[str]:
+    yield from [f"## {profile.id}", "", profile.title, "", profile.description, ""]
+    yield from ["| signal | fires when | known when | urgency | recommendation |"]
+    yield "|---|---|---|---|---|"
+    for name, signal in profile.signals.items():
+        known = f"`{signal.known_when}`" if signal.known_when else "with enough history"
+        advice = _cell(signal.recommendation)
+        yield f"| `{name}` | `{signal.when}` | {known} | {signal.urgency} | {advice} |"
+    yield from ["", "| metric | what it is | of | unit | days |", "|---|---|---|---|---:|"]
+    for name, metric in profile.metrics.items():
+        events = f" {', '.join(f'`{one}`' for one in metric.event)}" if metric.event else ""
+        where = f" where `{metric.where}`" if metric.where else ""
+        of = f" `{metric.of}`" if metric.of else ""
+        rows = f"{metric.source}{events}{where}"
+        days = profile.days(name)
+        yield f"| `{name}` | {metric.measure}{of} | {_cell(rows)} | {metric.unit} | {days} |"
+    yield from ["", "| input | of | kind | unit | what it says |", "|---|---|---|---|---|"]
+    for source in ("events", "transactions"):
+        for name, declared in profile.inputs(source).items():
+            about = _cell(declared.description)
+            yield f"| `{name}` | {source} | {declared.kind} | {declared.unit or ''} | {about} |"
     yield ""
 
 

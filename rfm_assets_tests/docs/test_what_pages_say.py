@@ -8,6 +8,7 @@ import pytest
 
 import rfm_assets.components
 from rfm_assets import load_scheme, quality, schemas
+from rfm_assets.domain.churn_scores import REJECT_REASONS as REJECTED_SCORES
 from rfm_assets.domain.features import FEATURES
 from rfm_assets.domain.rfm import EXCLUSION_REASONS
 from rfm_assets.domain.row_policy import REJECT_REASONS
@@ -28,6 +29,11 @@ RULES = (
     *quality.SUMMARY_RULES,
     *quality.LIFETIME_VALUE_RULES,
     *quality.CLUSTER_RULES,
+    *quality.CHURN_SCORE_RULES,
+    *quality.CHURN_SEGMENT_RULES,
+    *quality.EVENT_RULES,
+    *quality.BEHAVIOR_RULES,
+    *quality.VALIDATION_RULES,
     *quality.SUPPRESSION_RULES,
     *quality.LIST_RULES,
     *quality.DATABASE_RULES,
@@ -206,3 +212,7 @@ def test_the_features_are_those_that_are_computed() -> None:
         )
         for one in FEATURES
     ]
+
+
+def test_why_a_churn_score_is_set_aside_is_told() -> None:
+    assert first_column("docs/churn.md", "reason") == list(REJECTED_SCORES)
