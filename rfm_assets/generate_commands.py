@@ -36,8 +36,8 @@ def churn_scores(
     """A churn score for every customer of stored segments: 45 % low, 30 % medium, 18 % high."""
     import narwhals as nw
 
-    from rfm_assets import load_table
     from rfm_assets.domain.churn_generator import synthetic_churn_scores
+    from rfm_assets.loading import load_table
 
     customers = load_table(table, as_of, root=root, kind="pyarrow")
     scores = synthetic_churn_scores(nw.from_native(customers).lazy(), seed=seed)
