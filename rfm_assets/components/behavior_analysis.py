@@ -20,10 +20,11 @@ from rfm_assets.domain.behavior import (
     BehaviorConfig,
     analyze_behavior,
 )
+from rfm_assets.domain.behavior_examples import failed_examples
 from rfm_assets.domain.behavior_profiles import TREND_NAMES, Profile, SourceName
 from rfm_assets.engines.base import collect_rows
 from rfm_assets.errors import InvalidConfig, did_you_mean
-from rfm_assets.library import load_profile
+from rfm_assets.library import load_profile, packaged_profiles
 from rfm_assets.publishing import publish
 from rfm_assets.schemas import CUSTOMER_BEHAVIOR
 from rfm_assets.store import table_name
@@ -84,6 +85,7 @@ class BehaviorAnalysisComponent(BehaviorConfig, RfmComponent):
     def definitions(self, context: dg.ComponentLoadContext) -> dg.Definitions:
         profile = load_profile(self.profile, folder=context.path)
         self._require_names(profile)
+        self._require_examples(profile)
         spec = self.asset_spec(
             context,
             description="One row per customer who was seen lately: a score of 0 to 100, three "
@@ -134,6 +136,18 @@ class BehaviorAnalysisComponent(BehaviorConfig, RfmComponent):
                         reason=f"is nothing that the profile {profile.id!r} asks for",
                         fix=did_you_mean(name, known) if known else "It asks for none.",
                     )
+
+    def _require_examples(self, profile: Profile) -> None:
+        """Refuse a profile whose own examples come out otherwise; packaged ones are tested."""
+        if self.profile in packaged_profiles():
+            return
+        for told in failed_examples(profile):
+            raise InvalidConfig(
+                key="profile",
+                value=profile.id,
+                reason=f"does not do what it says: {told}",
+                fix="Correct the example, or the signal.",
+            )
 
     def _publish(
         self, week: Week, inputs: Inputs, profile: Profile, run_id: str

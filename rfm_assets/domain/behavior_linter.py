@@ -22,6 +22,14 @@ from rfm_assets.domain.units import UNITS, check_units, dimension, unit_text
 from rfm_assets.errors import InvalidExpression, did_you_mean, nearest
 
 FIGURE = re.compile(r"\{([^{}]*)\}")
+TAKEN = frozenset(
+    {
+        "customer_id", "organization_id", "org_type", "behavior_score", "activity_trend",
+        "value_trend", "engagement_trend", "risk_signals", "signals_fired", "signals_unknown",
+        "analyzed_at", "as_of",
+    }
+)  # fmt: skip
+"""Columns of the stored table, which no metric may be called."""
 SOURCES: tuple[SourceName, ...] = ("events", "transactions")
 
 
@@ -60,6 +68,8 @@ def _metric(profile: Profile, name: str, metric: Metric) -> Iterator[Finding]:
     path: Path = ("metrics", name)
     if name.endswith(BEFORE) or name == HISTORY:
         yield _error(path, f"{name!r} is taken: {BEFORE} means the window before. Rename it.")
+    if name in TAKEN or name.startswith("signal_"):
+        yield _error(path, f"{name!r} is the name of a column of the table. Rename it.")
     yield from _known_unit((*path, "unit"), metric.unit)
     kinds = profile.kinds(metric.source)
     units = dict(BUILT_IN_UNITS) | {

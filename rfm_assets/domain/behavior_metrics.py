@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import narwhals as nw
+from narwhals.typing import IntoDType
 
 from rfm_assets.domain.behavior_profiles import (
     BEFORE,
@@ -19,9 +20,10 @@ from rfm_assets.domain.behavior_profiles import (
     SourceName,
 )
 from rfm_assets.domain.expressions import parse
-from rfm_assets.domain.frames import UNITS_PER_MONEY, Table
+from rfm_assets.domain.frames import UNITS_PER_MONEY, Table, kinds_of
 from rfm_assets.domain.kinds import Kind
 from rfm_assets.domain.money import exact_ratio, from_units, to_units
+from rfm_assets.errors import ColumnMissing
 
 LARGEST = 1e9
 """A number of a row beyond this is an error of the source; the customer's rows are not used."""
@@ -62,15 +64,20 @@ class Sources:
             if table is None:
                 reasons[source] = f"no {source} are given"
                 continue
-            known = table.collect_schema()
+            _require_columns(table, source)
+            known = kinds_of(table)
             taken: dict[str, nw.Expr] = {}
             for name, declared in profile.inputs(source).items():
                 column = columns[source].get(name, name)
-                if column in known.names():
-                    kinds = {"text": nw.String, "number": nw.Float64, "boolean": nw.Boolean}
-                    taken[name] = nw.col(column).cast(kinds[declared.kind])
-                else:
+                if column not in known:
                     reasons[f"{source}.{name}"] = f"the {source} have no column {column!r}"
+                elif declared.kind not in {known[column], "text"}:
+                    reasons[f"{source}.{name}"] = (
+                        f"column {column!r} of the {source} is a {known[column]}, not a "
+                        f"{declared.kind}"
+                    )
+                else:
+                    taken[name] = nw.col(column).cast(_TYPES[declared.kind])
             own = [name for name in BUILT_IN[source] if name != "event"]
             if source == "events":
                 taken["event"] = _renamed(event_names)
@@ -81,6 +88,19 @@ class Sources:
             kinds = tables["events"].group_by("event").agg(nw.len().alias("rows"))
             occurring = frozenset(kinds.collect("pyarrow").get_column("event").to_list())
         return cls(tables, reasons, occurring)
+
+
+_TYPES: Mapping[str, IntoDType] = {
+    "text": nw.String, "number": nw.Float64, "boolean": nw.Boolean,
+}  # fmt: skip
+
+
+def _require_columns(table: Table, source: SourceName) -> None:
+    known = table.collect_schema().names()
+    key = "events_asset_key" if source == "events" else "transaction_data_asset_key"
+    for name in ("customer_id", "day", *BUILT_IN[source]):
+        if name not in known:
+            raise ColumnMissing(column=name, table=source, available=known, key=key)
 
 
 def _renamed(event_names: Mapping[str, str]) -> nw.Expr:

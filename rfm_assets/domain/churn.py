@@ -16,11 +16,11 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from rfm_assets.domain.churn_tables import Decision, DecisionTable
 from rfm_assets.domain.config import ConfigModel
-from rfm_assets.domain.frames import Table
+from rfm_assets.domain.frames import Table, kinds_of
 from rfm_assets.domain.money import to_units
 from rfm_assets.domain.rfm import day_number
 from rfm_assets.domain.scoring import quantiles
-from rfm_assets.errors import ColumnMissing
+from rfm_assets.errors import ColumnMissing, InvalidConfig
 
 WEEK_DAYS = 7
 NO_SCORE = "no_churn_score"
@@ -251,6 +251,14 @@ def _values(
                 table="customer_segments",
                 available=names,
                 key="engagement_column",
+            )
+        kind = kinds_of(customers).get(config.engagement_column)
+        if kind != "number":
+            raise InvalidConfig(
+                key="engagement_column",
+                value=config.engagement_column,
+                reason=f"is a {kind or 'column of another kind'}, not a number",
+                fix="Name a column with numbers, high is much.",
             )
         number = nw.col(config.engagement_column).cast(nw.Float64).fill_null(0.0)
         rows = rows.with_columns(E_value=number, engagement=number)

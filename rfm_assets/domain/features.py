@@ -14,11 +14,17 @@ import narwhals as nw
 from pydantic import Field
 
 from rfm_assets.domain.config import ConfigModel
-from rfm_assets.domain.frames import Table
+from rfm_assets.domain.frames import UNITS_PER_MONEY, Table
 from rfm_assets.domain.money import exact_ratio, from_units, to_units
 from rfm_assets.domain.orders import SUM, Aggregate, Extent, extent_of, grouped, per_order
-from rfm_assets.domain.rfm import day_number
+from rfm_assets.domain.rfm import NEVER, day_number
 from rfm_assets.errors import ColumnMissing
+
+_FIRST_DAY = -30_000
+"""Before every day that a transaction can have, so that codes are above 1."""
+
+_EXACT = 2**53
+"""Below it a float holds every whole number."""
 
 _SQUARES = 2**40
 """Squares of spend are summed as whole numbers: this many to the square of the largest amount."""
@@ -59,7 +65,7 @@ FEATURES: tuple[Feature, ...] = (
     Feature(
         "location_diversity",
         "0..1",
-        "distinct values of location_column / purchases",
+        "distinct values of location_column / purchases, at most 1",
         needs=("location_column",),
     ),
     Feature(
@@ -166,7 +172,10 @@ def customer_features(transactions: Table, *, as_of: date, config: FeatureConfig
         (nw.col("day") >= end - config.history_days) & (nw.col("day") < end)
     )
     extent = extent_of(window)
-    customers = _customers(_orders(window, config, extent), extent.largest, config)
+    customers = _customers(_orders(window, config, extent), config, extent)
+    goods = _goods(window, config)
+    if goods is not None:
+        customers = customers.join(goods, on="customer_id", how="inner")
     return _features(customers, end, extent.largest, config)
 
 
@@ -178,43 +187,40 @@ def _require_columns(transactions: Table, config: FeatureConfig) -> None:
             raise ColumnMissing(column=name, table="transaction_data", available=known, key=key)
 
 
-def _orders(window: Table, config: FeatureConfig, extent: Extent) -> Table:
-    """One row per order, as `rfm.py` counts them.
+def _bought(config: FeatureConfig) -> nw.Expr:
+    return (nw.col("amount") > 0) & ~config.failed
 
-    Refunds are rows without a purchase: they count for nothing but the money.
+
+def _orders(window: Table, config: FeatureConfig, extent: Extent) -> Table:
+    """One row per order, as `rfm.py` counts them: customer_id, code, units.
+
+    Refunds are rows without a purchase: they count for nothing but the money. The code is one
+    number, because each further one that is kept for every order costs as much as all of them:
+    twice the day of the last purchase, counted from `_FIRST_DAY`, and one more if that was by the
+    app; 1 where nothing but failed attempts was, 0 where not even these.
     """
-    failed = config.failed
-    bought = (nw.col("amount") > 0) & ~failed
-    columns: dict[str, nw.Expr] = {
-        # Of the lines of an order that are purchases, the last says on which day it was one.
-        "bought_on": nw.when(bought).then(nw.col("day")).otherwise(None),
-        # What failed was not paid.
-        "units": nw.when(failed).then(nw.lit(0)).otherwise(to_units(nw.col("amount"))),
-    }
-    if config.status_column is not None:
-        columns["failed"] = failed.cast(nw.Int32)
-    if config.quantity_column is not None:
-        # In thousandths, because sums of whole numbers do not depend on their order.
-        quantity = (nw.col(config.quantity_column).cast(nw.Float64) * 1_000).round()
-        columns["quantity"] = nw.when(bought).then(quantity).otherwise(0.0).cast(nw.Int64)
+    failed, bought = config.failed, _bought(config)
+    by_app = nw.lit(value=False)
     if config.channel_column is not None:
         by_app = nw.col(config.channel_column).is_in(config.app_channels).fill_null(value=False)
-        columns["by_app"] = (bought & by_app).cast(nw.Int32)
-    if config.location_column is not None:
-        place = nw.col(config.location_column).cast(nw.String)
-        columns["place"] = nw.when(bought).then(place).otherwise(None)
-    aggregates: dict[str, Aggregate] = {
-        name: "sum" if name in {"units", "quantity"} else "max" for name in columns
-    }
-    return per_order(window.select("customer_id", "order_id", **columns), extent, aggregates)
+    day = (nw.col("day") - _FIRST_DAY) * 2 + by_app.cast(nw.Int32)
+    code = nw.when(bought).then(day).otherwise(failed.cast(nw.Int32))
+    # What failed was not paid.
+    units = nw.when(failed).then(nw.lit(0)).otherwise(to_units(nw.col("amount")))
+    rows = window.select("customer_id", "order_id", code=code.cast(nw.Int32), units=units)
+    return per_order(rows, extent, {"code": "max", "units": SUM})
 
 
-def _customers(orders: Table, largest: float, config: FeatureConfig) -> Table:
+def _customers(orders: Table, config: FeatureConfig, extent: Extent) -> Table:
     """Whole numbers of each customer, from which the features are divided once."""
-    purchase = ~nw.col("bought_on").is_null()
+    code = nw.col("code")
+    purchase, bought_on = code > 1, code // 2 + _FIRST_DAY
     # Lines that went back can outweigh the others: such a purchase cost nothing, not less.
     cost = nw.max_horizontal(nw.col("units"), nw.lit(0))
-    paid = exact_ratio(from_units(cost), largest)
+    # Whole numbers that a float holds are divided as they are; the way around it costs time.
+    plain = extent.total * UNITS_PER_MONEY < _EXACT
+    money = exact_ratio(cost.cast(nw.Float64), UNITS_PER_MONEY) if plain else from_units(cost)
+    paid = exact_ratio(money, extent.largest)
     squares = (paid * paid * float(_SQUARES)).round().cast(nw.Int64)
     sums: dict[str, nw.Expr] = {
         # A refund is in no purchase of its own, but it is money that went back.
@@ -224,26 +230,42 @@ def _customers(orders: Table, largest: float, config: FeatureConfig) -> Table:
         "purchases": purchase.cast(nw.Int64),
     }
     if config.status_column is not None:
-        sums["failures"] = nw.when(purchase).then(nw.lit(0)).otherwise(nw.col("failed"))
-    sums |= {
-        name: nw.col(name)
-        for name in ("quantity", "by_app")
-        if name in orders.collect_schema().names()
+        sums["failures"] = (code == 1).cast(nw.Int64)
+    if config.channel_column is not None:
+        sums["by_app"] = (purchase & (code % 2 == 1)).cast(nw.Int64)
+    # An order without purchase says nothing of days; its own would be the first and the last.
+    days = {
+        "first_day": nw.when(purchase).then(bought_on).otherwise(NEVER),
+        "last_day": nw.when(purchase).then(bought_on).otherwise(-NEVER),
     }
-    days = {"first_day": nw.col("bought_on"), "last_day": nw.col("bought_on")}
     aggregates: dict[str, Aggregate] = {"first_day": "min", "last_day": "max"}
     aggregates |= dict.fromkeys(sums, SUM)
+    rows = orders.select("customer_id", **days, **sums)
+    customers = grouped(rows, ["customer_id"], aggregates).filter(nw.col("purchases") > 0)
+    return customers.with_columns(nw.col("first_day", "last_day").cast(nw.Int32))
+
+
+def _goods(window: Table, config: FeatureConfig) -> Table | None:
+    """What was bought, and where: customer_id, quantity (thousandths), places, both Int64."""
+    if config.quantity_column is None and config.location_column is None:
+        return None
+    columns: dict[str, nw.Expr] = {"customer_id": nw.col("customer_id")}
+    if config.quantity_column is not None:
+        # In thousandths, because sums of whole numbers do not depend on their order.
+        quantity = nw.col(config.quantity_column).cast(nw.Float64).fill_null(0.0) * 1_000
+        columns["quantity"] = quantity.round().cast(nw.Int64)
+    aggregates: dict[str, Aggregate] = dict.fromkeys(columns.keys() - {"customer_id"}, SUM)
+    rows = window.filter(_bought(config))
     if config.location_column is None:
-        rows = orders.select("customer_id", **days, **sums)
-    else:
-        # By place and then by customer, which is faster than counting distinct places.
-        rows = grouped(
-            orders.select("customer_id", "place", **days, **sums),
-            ["customer_id", "place"],
-            aggregates,
-        ).with_columns(places=(~nw.col("place").is_null()).cast(nw.Int64))
-        aggregates["places"] = SUM
-    return grouped(rows, ["customer_id"], aggregates).filter(nw.col("purchases") > 0)
+        return grouped(rows.select(**columns), ["customer_id"], aggregates)
+    # By place and then by customer, which is faster than counting distinct places.
+    columns["place"] = nw.col(config.location_column).cast(nw.String)
+    columns["rows"] = nw.lit(1, dtype=nw.Int64)
+    aggregates["rows"] = SUM
+    placed = grouped(rows.select(**columns), ["customer_id", "place"], aggregates)
+    there = (~nw.col("place").is_null()).cast(nw.Int64)
+    counted: dict[str, Aggregate] = {**aggregates, "places": SUM}
+    return grouped(placed.with_columns(places=there), ["customer_id"], counted).drop("rows")
 
 
 def _features(customers: Table, end: int, largest: float, config: FeatureConfig) -> Table:
@@ -278,7 +300,9 @@ def _features(customers: Table, end: int, largest: float, config: FeatureConfig)
     if config.channel_column is not None:
         rates["app_usage_rate"] = nw.col("by_app").cast(nw.Float64) / count
     if config.location_column is not None:
-        rates["location_diversity"] = nw.col("places").cast(nw.Float64) / count
+        # An order may have lines of several places; more than one for each purchase says no more.
+        places = nw.min_horizontal(nw.col("places").cast(nw.Float64), count)
+        rates["location_diversity"] = places / count
     if config.status_column is not None:
         failures = nw.col("failures").cast(nw.Float64)
         rates["failure_rate"] = failures / (failures + count)

@@ -28,11 +28,13 @@ class Extent:
         rows: Its rows.
         alone: Those of them that belong to no order.
         largest: The largest amount, regardless of sign; 1 where there is none.
+        total: What the amounts add up to, regardless of sign.
     """
 
     rows: int
     alone: int
     largest: float
+    total: float
 
 
 def extent_of(window: Table) -> Extent:
@@ -53,14 +55,16 @@ def extent_of(window: Table) -> Extent:
         nw.len().alias("rows"),
         nw.col("order_id").is_null().cast(nw.Int64).sum().alias("alone"),
     ).collect("pyarrow")
+    totals: list[float] = []
     for column in columns:
         total = found.get_column(column).to_list()[0] or 0.0
         if total > MOST_MONEY:
             raise AmountsTooLarge(column=column, total=total, limit=MOST_MONEY)
+        totals.append(float(total))
     rows, alone, largest = (
         found.get_column(name).to_list()[0] or 0 for name in ("rows", "alone", "largest")
     )
-    return Extent(int(rows), int(alone), float(largest) or 1.0)
+    return Extent(int(rows), int(alone), float(largest) or 1.0, totals[0])
 
 
 def per_order(rows: Table, extent: Extent, aggregates: Mapping[str, Aggregate]) -> Table:

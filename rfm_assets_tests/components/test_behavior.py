@@ -238,3 +238,18 @@ def test_a_wrong_profile_file_is_told_with_its_line(shop: Shop) -> None:
     )
     with pytest.raises(InvalidProject, match=r"mine\.yaml:5 .*Did you mean 'visits'"):
         shop.project.load()
+
+
+def test_a_profile_whose_examples_come_out_otherwise_is_refused(shop: Shop) -> None:
+    path = shop.project.write(
+        "customer_behavior", BEHAVIOR.format(more="").replace("banking", "mine.yaml")
+    )
+    (path.parent / "mine.yaml").write_text(
+        "id: mine\nmetrics:\n  visits: {from: events, measure: count, unit: count}\nsignals:\n"
+        "  fewer: {when: visits < 3, recommendation: Call.}\ntrends:\n"
+        "  activity: {metric: visits}\nexamples:\n"
+        "  - {name: one visit, events: [{day: 40, event: v}, {day: 3, event: v}], unknown: [fewer]}\n",
+        encoding="utf-8",
+    )
+    with pytest.raises(InvalidProject, match=r"defs\.yaml:\d+.*'one visit': fewer is fired"):
+        shop.project.load()

@@ -9,7 +9,7 @@ from rfm_assets.domain.behavior import Behavior, BehaviorConfig, analyze_behavio
 from rfm_assets.domain.behavior_examples import failed_examples
 from rfm_assets.domain.behavior_generator import INDUSTRIES, generate_behavior
 from rfm_assets.domain.behavior_profiles import Profile
-from rfm_assets.errors import InvalidProfile
+from rfm_assets.errors import ColumnMissing, InvalidProfile
 from rfm_assets.library import load_profile, packaged_profiles
 from rfm_assets_tests.domain.behavior_rows import AS_OF, source_columns
 from rfm_assets_tests.tables import MakeTable, held, rows_of, tables_on
@@ -176,6 +176,29 @@ def test_what_is_not_mapped_is_unknown_and_told(engine_table: MakeTable) -> None
     assert {(row["affected_customers"], row["unknown_customers"]) for row in insights} == {(0, 1)}
 
 
+def test_a_column_of_another_kind_is_told_and_a_missing_one_refused() -> None:
+    profile = small()
+    rows = [{"customer_id": "ann", "day": n, "event": "visit"} for n in (1, 12, 30)]
+    table = source_columns(rows, profile, "events")
+    text = table.set_column(table.column_names.index("minutes"), "minutes", table["page"])
+
+    def analyzed_with(events: Any) -> Behavior:
+        with tables_on("polars") as make:
+            return analyze_behavior(
+                profile,
+                events=make(events),
+                transactions=None,
+                as_of=AS_OF,
+                config=BehaviorConfig(),
+                checkpoint=held,
+            )
+
+    told = analyzed_with(text).unavailable
+    assert told["time"] == "column 'minutes' of the events is a text, not a number"
+    with pytest.raises(ColumnMissing, match=r"column 'day' .named by `events_asset_key`."):
+        analyzed_with(table.drop_columns(["day"]))
+
+
 def test_names_of_a_deployment_are_mapped(engine_table: MakeTable) -> None:
     profile = small()
     events = [
@@ -287,6 +310,12 @@ WRONG = [
     ("metric: volume", "metric: volum", 64, "Did you mean 'volume'"),
     ("known_when: logins_before", "known_wen: logins_before", 29, "Did you mean 'known_when'"),
     ("logins < 0.6 * logins_before", "logins", 28, "A boolean is needed"),
+    (
+        "  logins: {from",
+        "  as_of: {from: events, measure: count, unit: count}\n  logins: {from",
+        16,
+        "Rename",
+    ),
     # Nothing but the grammar can be reached.
     ("logins < 0.6 * logins_before", "read_csv('/etc/passwd') = 1", 28, "does not exist"),
     ("logins < 0.6 * logins_before", "logins < (select 1)", 28, "Expected ')'"),

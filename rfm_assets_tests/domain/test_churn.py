@@ -14,7 +14,7 @@ from rfm_assets.domain.churn_scores import judged_scores
 from rfm_assets.domain.churn_tables import combinations
 from rfm_assets.domain.scheme_linter import LintReport
 from rfm_assets.domain.schemes import Segment
-from rfm_assets.errors import ColumnMissing, InvalidScheme
+from rfm_assets.errors import ColumnMissing, InvalidConfig, InvalidScheme
 from rfm_assets.library import load_decisions, packaged_decisions
 from rfm_assets_tests.domain.purchases import transactions
 from rfm_assets_tests.tables import MakeTable, held, rows_of, tables_on
@@ -113,6 +113,12 @@ def test_engagement_is_the_weeks_with_a_purchase(engine_table: MakeTable) -> Non
 def test_an_engagement_column_that_is_not_there() -> None:
     with tables_on("polars") as make, pytest.raises(ColumnMissing, match="Did you mean 'visits'"):
         found(make, customers(), {"c1": 0.1}, engagement_column="visit")
+
+
+def test_an_engagement_column_that_is_no_number() -> None:
+    rows = customers(visits=["many"] * 10)
+    with tables_on("polars") as make, pytest.raises(InvalidConfig, match="is a text, not a number"):
+        found(make, rows, {"c1": 0.1})
 
 
 def test_thresholds_ascend() -> None:
