@@ -46,12 +46,13 @@ class BehaviorAnalysisComponent(BehaviorConfig, RfmComponent):
     )
     events_asset_key: AssetName | None = Field(
         default=None,
-        description="Events: of an EventDataComponent, or any stored table with customer_id, day "
-        "and event. Null: there are none, and what needs them is unknown.",
+        description="Events of an EventDataComponent, or any stored table with customer_id, day "
+        "and event; with null there are none, and what needs them is unknown.",
     )
     transaction_data_asset_key: AssetName | None = Field(
         default="transaction_data",
-        description="Canonical transactions; null: there are none, and what needs them is unknown.",
+        description="Canonical transactions; with null there are none, and what needs them is "
+        "unknown.",
     )
 
     @model_validator(mode="after")
