@@ -10,18 +10,25 @@ from pydantic import Field, model_validator
 
 from rfm_assets import quality
 from rfm_assets.components.base import AssetName, RfmComponent
-from rfm_assets.components.columns import column_lineage, table_schema
+from rfm_assets.components.columns import column_lineage, stored_schema, table_schema
 from rfm_assets.components.execution import Published, Week, check_specs, publishing_assets
 from rfm_assets.components.inputs import Inputs
 from rfm_assets.components.rendering import markdown_table
 from rfm_assets.domain.behavior import (
+    SIGNAL,
     TRENDS,
     Behavior,
     BehaviorConfig,
     analyze_behavior,
 )
 from rfm_assets.domain.behavior_examples import failed_examples
-from rfm_assets.domain.behavior_profiles import TREND_NAMES, Profile, SourceName
+from rfm_assets.domain.behavior_profiles import (
+    BEFORE,
+    HISTORY,
+    TREND_NAMES,
+    Profile,
+    SourceName,
+)
 from rfm_assets.engines.base import collect_rows
 from rfm_assets.errors import InvalidConfig, did_you_mean
 from rfm_assets.library import load_profile, packaged_profiles
@@ -90,7 +97,7 @@ class BehaviorAnalysisComponent(BehaviorConfig, RfmComponent):
         spec = self.asset_spec(
             context,
             description="One row per customer who was seen lately: a score of 0 to 100, three "
-            f"trends and the signals of the profile `{profile.reference}`, each true, false or "
+            f"trends and the signals of the profile `{profile.reference}`, each fired, not fired or "
             "unknown. Part `signals` has a row per signal that fired with what to do, part "
             "`insights` a row per signal with how many customers it affects.",
             group_name="segments",
@@ -203,7 +210,25 @@ class BehaviorAnalysisComponent(BehaviorConfig, RfmComponent):
                 "unavailable": dict(behavior.unavailable),
             },
         )
-        return {self.key: Published(publication, _shown(profile, behavior))}
+        columns = stored_schema(publication.contract, publication.schema, about=_about(profile))
+        shown = _shown(profile, behavior)
+        shown["dagster/column_schema"] = dg.MetadataValue.table_schema(columns)
+        return {self.key: Published(publication, shown)}
+
+
+def _about(profile: Profile) -> dict[str, str]:
+    """What the columns of signals and metrics hold."""
+    signals = {
+        f"{SIGNAL}{name}": f"{one.description} fired, not_fired or unknown".strip()
+        for name, one in profile.signals.items()
+    }
+    metrics: dict[str, str] = {HISTORY: "Days since the customer was first seen"}
+    for name, metric in profile.metrics.items():
+        what = metric.description or f"{metric.measure} of {metric.of or metric.source}"
+        days = profile.days(name)
+        metrics[name] = f"{what}, in {metric.unit}, in the last {days} days"
+        metrics[f"{name}{BEFORE}"] = f"The same in the {days} days before"
+    return signals | metrics
 
 
 def _shown(profile: Profile, behavior: Behavior) -> dict[str, dg.MetadataValue | str]:
@@ -234,6 +259,6 @@ def _shown(profile: Profile, behavior: Behavior) -> dict[str, dg.MetadataValue |
     }
     if behavior.unavailable:
         shown["cannot be computed here"] = markdown_table(
-            ["metric", "why"], behavior.unavailable.items()
+            ["metric", "why"], behavior.unavailable.items(), numeric_from=2
         )
     return shown

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from rfm_assets import quality
 from rfm_assets.components.base import AssetName, RfmComponent
-from rfm_assets.components.columns import column_lineage, table_schema
+from rfm_assets.components.columns import column_lineage, stored_schema, table_schema
 from rfm_assets.components.execution import Published, Week, check_specs, publishing_assets
 from rfm_assets.components.inputs import Inputs
 from rfm_assets.components.rendering import markdown_table
@@ -192,6 +192,9 @@ class BehavioralSegmentsComponent(ClusteringConfig, FeatureConfig, RfmComponent)
             },
         )
         shown = _shown(model, profiles, self.rules) | _beside_rules(comparison)
+        about = {one.name: f"{one.formula}, in {one.unit}" for one in FEATURES}
+        columns = stored_schema(publication.contract, publication.schema, about=about)
+        shown["dagster/column_schema"] = dg.MetadataValue.table_schema(columns)
         return {self.key: Published(publication, shown)}
 
     def _buyers(self, transactions: Table, as_of: date) -> int:
@@ -309,7 +312,9 @@ def _shown(
         "learned": f"as of {model.fitted_on} from {model.sampled:,} customers",
     }
     if model.left_out:
-        shown["features left out"] = markdown_table(["feature", "why"], model.left_out.items())
+        shown["features left out"] = markdown_table(
+            ["feature", "why"], model.left_out.items(), numeric_from=2
+        )
     return shown
 
 

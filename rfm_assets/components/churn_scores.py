@@ -14,7 +14,7 @@ from rfm_assets.components.base import AssetName, RfmComponent
 from rfm_assets.components.columns import column_lineage, table_schema
 from rfm_assets.components.execution import Published, Week, check_specs, publishing_assets
 from rfm_assets.components.inputs import Inputs
-from rfm_assets.components.rendering import markdown_table
+from rfm_assets.components.rendering import markdown_table, with_interval
 from rfm_assets.domain.churn_model import (
     RECENCY,
     ChurnModel,
@@ -331,20 +331,17 @@ def _shown(model: ChurnModel, judged: Judgement | None) -> dict[str, dg.Metadata
         f"{judged.cut}: better than {better}"
     )
     shown["AUC"] = markdown_table(
-        ["for not buying again", "AUC", "95 % low", "high", "model's gain", "low", "high"],
-        [
-            [name, one.value, one.low, one.high, *_gain(judged, name)]
-            for name, one in judged.aucs.items()
-        ],
+        ["for not buying again", "AUC", "the model's gain over it"],
+        [[name, with_interval(one), _gain(judged, name)] for name, one in judged.aucs.items()],
     )
     shown["calibration"] = markdown_table(
         ["customers", "predicted", "observed"],
-        [[one.customers, one.predicted, one.observed] for one in judged.bins],
+        [[one.customers, f"{one.predicted:.3f}", f"{one.observed:.3f}"] for one in judged.bins],
         numeric_from=0,
     )
     return shown
 
 
-def _gain(judged: Judgement, name: str) -> list[float | None]:
+def _gain(judged: Judgement, name: str) -> str:
     gain = judged.gains.get(name)
-    return [None, None, None] if gain is None else [gain.value, gain.low, gain.high]
+    return "" if gain is None else with_interval(gain, sign=True)

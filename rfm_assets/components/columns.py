@@ -48,18 +48,22 @@ def table_schema(
     return dg.TableSchema(columns=columns)
 
 
-def stored_schema(contract: TableContract, stored: pa.Schema) -> dg.TableSchema:
+def stored_schema(
+    contract: TableContract, stored: pa.Schema, *, about: Mapping[str, str] | None = None
+) -> dg.TableSchema:
     """The columns of a published snapshot, in their order.
 
-    Those of the contract are described by it; the others, such as a customer's consent, are
-    what this deployment carries along.
+    Those of the contract are described by it, others by `about`; what neither knows, such as a
+    customer's consent, is what this deployment carries along.
     """
     known = {column.name: column for column in table_schema(contract).columns}
     carried = {
         field.name: dg.TableColumn(
             name=field.name,
             type=_type_name(str(field.type)),
-            description="Carried along from the tables that this one is made from",
+            description=(about or {}).get(
+                field.name, "Carried along from the tables that this one is made from"
+            ),
         )
         for field in stored
         if field.name not in known

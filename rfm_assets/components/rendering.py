@@ -9,6 +9,8 @@ from io import BytesIO
 
 import dagster as dg
 
+from rfm_assets.domain.judging import Interval
+
 SHADES = (
     (255, 255, 229), (237, 248, 177), (199, 233, 180), (127, 205, 187), (65, 182, 196),
     (29, 145, 192), (34, 94, 168), (12, 44, 132), (27, 42, 58), (255, 255, 255),
@@ -27,6 +29,14 @@ def markdown_table(
     lines = ["| " + " | ".join(header) + " |", "| " + " | ".join(align) + " |"]
     lines += ["| " + " | ".join(_cell(value) for value in row) + " |" for row in rows]
     return dg.MetadataValue.md("\n".join(lines))
+
+
+def with_interval(found: Interval, *, sign: bool = False) -> str:
+    """A value with its interval: `0.751 (0.732 to 0.768)`."""
+    value, low, high = (
+        f"{one:+.3f}" if sign else f"{one:.3f}" for one in (found.value, found.low, found.high)
+    )
+    return f"{value} ({low} to {high})"
 
 
 def _cell(value: object) -> str:

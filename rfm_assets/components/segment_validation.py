@@ -1,6 +1,6 @@
 """`SegmentValidationComponent`: do the segments predict? Judged on what came after a cut."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Any, ClassVar, Self
 
@@ -14,12 +14,11 @@ from rfm_assets.components.base import AssetName, RfmComponent
 from rfm_assets.components.columns import column_lineage, table_schema
 from rfm_assets.components.execution import Published, Week, check_specs, publishing_assets
 from rfm_assets.components.inputs import Inputs
-from rfm_assets.components.rendering import markdown_table
+from rfm_assets.components.rendering import markdown_table, with_interval
 from rfm_assets.domain.config import ConfigModel
 from rfm_assets.domain.frames import Table
 from rfm_assets.domain.segment_validation import Candidate, Predicted, Validation, validated
 from rfm_assets.domain.validation_candidates import (
-    DEFAULT_CANDIDATES,
     AnyCandidate,
     ChurnAwareCandidate,
     ClusterCandidate,
@@ -27,6 +26,7 @@ from rfm_assets.domain.validation_candidates import (
     RfmCandidate,
     candidate_as_of,
     cut_of,
+    default_candidates,
 )
 from rfm_assets.engines.base import collect_rows
 from rfm_assets.errors import InvalidConfig, ModelDidNotConverge, NotEnoughCustomers
@@ -49,11 +49,18 @@ class ValidationConfig(ConfigModel):
     resamples: int = Field(
         default=500, ge=100, le=10_000, description="Resamples that intervals are measured on."
     )
-    candidates: list[AnyCandidate] = Field(
-        default=list(DEFAULT_CANDIDATES),
+    candidates: list[AnyCandidate] | None = Field(
+        default=None,
         min_length=1,
-        description="What is compared; the first is the baseline, and has a score.",
+        description="What is compared; the first is the baseline, and has a score. With null, "
+        "rfm_10, rfm_11, another weight, recency alone, four clusters, lifetime value and "
+        "churn-aware segments.",
     )
+
+    @property
+    def compared(self) -> Sequence[AnyCandidate]:
+        """What is compared."""
+        return self.candidates or default_candidates(self.outcome_days)
 
 
 class SegmentValidationComponent(ValidationConfig, RfmComponent):
@@ -70,7 +77,7 @@ class SegmentValidationComponent(ValidationConfig, RfmComponent):
 
     @model_validator(mode="after")
     def _can_be_compared(self) -> Self:
-        names = [candidate.name for candidate in self.candidates]
+        names = [candidate.name for candidate in self.compared]
         for position, name in enumerate(names):
             if name in names[:position]:
                 raise InvalidConfig(
@@ -79,7 +86,7 @@ class SegmentValidationComponent(ValidationConfig, RfmComponent):
                     reason="stands twice",
                     fix="Give each candidate a name of its own.",
                 )
-        if isinstance(self.candidates[0], ClusterCandidate):
+        if isinstance(self.compared[0], ClusterCandidate):
             raise InvalidConfig(
                 key="candidates[0].type",
                 value="clusters",
@@ -89,7 +96,7 @@ class SegmentValidationComponent(ValidationConfig, RfmComponent):
         return self
 
     def definitions(self, context: dg.ComponentLoadContext) -> dg.Definitions:
-        loaded = [self._loaded(position, context) for position in range(len(self.candidates))]
+        loaded = [self._loaded(position, context) for position in range(len(self.compared))]
         upstream = dg.AssetKey.from_user_string(self.transaction_data_asset_key)
         spec = self.asset_spec(
             context,
@@ -107,7 +114,7 @@ class SegmentValidationComponent(ValidationConfig, RfmComponent):
                         for name in ("segment", "repurchase_rate", "revenue")
                     }
                 ),
-                "candidates": ", ".join(candidate.name for candidate in self.candidates),
+                "candidates": ", ".join(candidate.name for candidate in self.compared),
             },
         )
         checks = check_specs(self.key, SEGMENT_VALIDATION, quality.VALIDATION_RULES)
@@ -121,7 +128,7 @@ class SegmentValidationComponent(ValidationConfig, RfmComponent):
 
     def _loaded(self, position: int, context: dg.ComponentLoadContext) -> Loaded:
         """What a candidate's YAML names; wrong files are told at load."""
-        candidate, folder = self.candidates[position], context.path
+        candidate, folder = self.compared[position], context.path
         match candidate:
             case RfmCandidate() if candidate.segmentation.use_predefined_segments:
                 key = f"candidates[{position}].segmentation.segment_scheme"
@@ -197,7 +204,7 @@ class SegmentValidationComponent(ValidationConfig, RfmComponent):
         """Those that can be computed, and why the others cannot; the baseline must be."""
         made: list[Candidate] = []
         failed: dict[str, str] = {}
-        for position, (asked, own) in enumerate(zip(self.candidates, loaded, strict=True)):
+        for position, (asked, own) in enumerate(zip(self.compared, loaded, strict=True)):
             try:
                 made.append(
                     candidate_as_of(
@@ -260,9 +267,18 @@ def _shown(
         "judged on": f"{validation.customers:,} customers as of {cut}, of whom "
         f"{validation.buyers:,} bought again until {as_of}, for {validation.revenue:,.2f}",
         "scores": markdown_table(
-            ["candidate", "by its", "AUC", "low", "high", "gain", "low", "high",
-             "lift of the best tenth", "their revenue, %", "verdict"],
-            [list(_score_row(one).values()) for one in validation.scores],
+            ["candidate", "by its", "AUC", "gain", "lift of the best tenth", "verdict"],
+            [
+                [
+                    one.candidate,
+                    one.of,
+                    with_interval(one.auc),
+                    "" if one.gain is None else with_interval(one.gain, sign=True),
+                    one.lift,
+                    one.verdict,
+                ]
+                for one in validation.scores
+            ],
             numeric_from=2,
         ),
         "segments": markdown_table(
@@ -289,5 +305,7 @@ def _shown(
             f"{validation.left_out:,} customers whom some candidates know and others do not"
         )
     if failed:
-        shown["could not be computed"] = markdown_table(["candidate", "why"], failed.items())
+        shown["could not be computed"] = markdown_table(
+            ["candidate", "why"], failed.items(), numeric_from=2
+        )
     return shown

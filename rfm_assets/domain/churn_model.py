@@ -198,10 +198,11 @@ def fit(rows: Table, *, cut: date, config: ChurnModelConfig) -> ChurnModel:
     matrix = sample(rows, [*names, _CHURNED], config.sample_size)
     raw, churned = matrix[:, :-1], matrix[:, -1] == 1
     gone, needed = int(churned.sum()), config.min_customers
+    after = f"in the {config.horizon_days} days after {cut}"
     for what, found, least in (
         (f"customers who bought in the {config.history_days} days before {cut}", len(raw), needed),
-        (f"of them who did not buy in the {config.horizon_days} days after it", gone, needed // 10),
-        ("of them who did", len(raw) - gone, needed // 10),
+        (f"customers who did not buy again {after}", gone, needed // 10),
+        (f"customers who bought again {after}", len(raw) - gone, needed // 10),
     ):
         if found < least:
             raise NotEnoughCustomers(what=what, found=found, needed=least, key="min_customers")

@@ -128,8 +128,8 @@ def validated(
     n, buyers = len(bought), int(bought.sum())
     for what, found, needed in (
         (f"customers known to every candidate as of {cut}", n, FEWEST),
-        (f"of them who bought in the {days} days after", buyers, FEWEST // 10),
-        ("of them who did not", n - buyers, FEWEST // 10),
+        (f"of these who bought again in the {days} days after", buyers, FEWEST // 10),
+        (f"of these who did not in the {days} days after", n - buyers, FEWEST // 10),
     ):
         if found < needed:
             raise NotEnoughCustomers(what=what, found=found, needed=needed, key="outcome_days")

@@ -99,22 +99,22 @@ AnyCandidate: TypeAlias = Annotated[
     Field(discriminator="type"),
 ]
 
-DEFAULT_CANDIDATES: tuple[AnyCandidate, ...] = (
-    RfmCandidate(type="rfm", name="rfm_10"),
-    RfmCandidate(
-        type="rfm", name="rfm_11", segmentation=SegmentationConfig(segment_scheme="rfm_11")
-    ),
-    RfmCandidate(
-        type="rfm",
-        name="rfm_10, recency doubled",
-        segmentation=SegmentationConfig(recency_weight=2, frequency_weight=1, monetary_weight=1),
-    ),
-    RecencyCandidate(type="recency"),
-    ClusterCandidate(type="clusters", name="4 clusters"),
-    LifetimeValueCandidate(type="lifetime_value"),
-    ChurnAwareCandidate(type="churn_aware"),
-)
-"""What is compared where nothing is said; the first is the baseline."""
+
+def default_candidates(outcome_days: int) -> tuple[AnyCandidate, ...]:
+    """What is compared where nothing is said; the first is the baseline."""
+    recent = SegmentationConfig(recency_weight=2, frequency_weight=1, monetary_weight=1)
+    return (
+        RfmCandidate(type="rfm", name="rfm_10"),
+        RfmCandidate(
+            type="rfm", name="rfm_11", segmentation=SegmentationConfig(segment_scheme="rfm_11")
+        ),
+        RfmCandidate(type="rfm", name="rfm_10, recency doubled", segmentation=recent),
+        RecencyCandidate(type="recency"),
+        ClusterCandidate(type="clusters", name="4 clusters"),
+        LifetimeValueCandidate(type="lifetime_value"),
+        # It is asked about as many days as it learned from.
+        ChurnAwareCandidate(type="churn_aware", train=ChurnModelConfig(horizon_days=outcome_days)),
+    )
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ import pytest
 
 from rfm_assets.domain.segment_validation import Candidate, Validation, validated, wilson
 from rfm_assets.domain.validation_candidates import (
-    DEFAULT_CANDIDATES,
     Loaded,
     candidate_as_of,
+    default_candidates,
 )
 from rfm_assets.errors import NotEnoughCustomers
 from rfm_assets.library import cluster_names, load_decisions, load_scheme
@@ -128,7 +128,7 @@ def test_too_few_are_refused() -> None:
                 days=31,
                 resamples=100,
             )
-        with pytest.raises(NotEnoughCustomers, match="who bought in the 31 days after"):
+        with pytest.raises(NotEnoughCustomers, match="who bought again in the 31 days after"):
             validated(
                 [Candidate("mine", make(table))],
                 make(transactions(after[-3:])),
@@ -138,7 +138,7 @@ def test_too_few_are_refused() -> None:
             )
 
 
-@pytest.mark.parametrize("asked", DEFAULT_CANDIDATES, ids=lambda one: one.name)
+@pytest.mark.parametrize("asked", default_candidates(28), ids=lambda one: one.name)
 def test_a_candidate_sees_nothing_of_the_outcome(asked: Any) -> None:
     cut = AS_OF - timedelta(days=28)
     rows = list(shop())
