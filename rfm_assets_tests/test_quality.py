@@ -240,6 +240,11 @@ def test_every_rule_of_a_table_is_described() -> None:
         *quality.SUMMARY_RULES,
         *quality.LIFETIME_VALUE_RULES,
         *quality.CLUSTER_RULES,
+        *quality.CHURN_SCORE_RULES,
+        *quality.CHURN_SEGMENT_RULES,
+        *quality.EVENT_RULES,
+        *quality.BEHAVIOR_RULES,
+        *quality.VALIDATION_RULES,
         *quality.SUPPRESSION_RULES,
         *quality.LIST_RULES,
         *quality.DATABASE_RULES,
@@ -278,3 +283,47 @@ def test_transactions_must_be_read_when_the_week_is_over(
     read_on: date | None, expected: str
 ) -> None:
     assert verdict(quality.transactions_cover_week(read_on=read_on, as_of=LATER)) == expected
+
+
+def test_a_churn_model_must_beat_recency_beyond_chance() -> None:
+    better = quality.churn_model_helps(gain=(0.05, 0.01, 0.09), over="recency alone")
+    chance = quality.churn_model_helps(gain=(0.05, -0.01, 0.09), over="recency alone")
+    assert (verdict(better), verdict(chance)) == ("passes", "warns")
+    assert "AUC +0.050 above recency alone (95 % interval -0.010 to +0.090)" in chance.observed
+    assert verdict(quality.churn_model_helps(gain=None, over="recency alone")) == "passes"
+
+
+def test_predicted_and_observed_churn_may_lie_so_far_apart() -> None:
+    verdicts = [
+        verdict(quality.churn_model_calibrated(error=error, limit=0.1))
+        for error in (None, 0.1, 0.101)
+    ]
+    assert verdicts == ["passes", "passes", "warns"]
+
+
+def test_scores_of_another_date_warn() -> None:
+    current = quality.scores_current(scores_of=LATER, as_of=LATER)
+    old = quality.scores_current(scores_of=FIRST_WEEK, as_of=LATER)
+    undated = quality.scores_current(scores_of=None, as_of=LATER)
+    assert [verdict(one) for one in (current, old, undated)] == ["passes", "warns", "passes"]
+
+
+def test_no_usable_score_blocks_and_some_that_are_not_warn() -> None:
+    cases = ((5, {}), (5, {"missing_score": 1}), (0, {"missing_score": 3}))
+    verdicts = [
+        verdict(quality.scores_set_aside(kept=kept, by_reason=reasons, places=()))
+        for kept, reasons in cases
+    ]
+    assert verdicts == ["passes", "warns", "blocks"]
+
+
+def test_behavior_of_most_customers_should_be_known() -> None:
+    assert verdict(quality.behavior_known(customers=10, known=5)) == "passes"
+    assert verdict(quality.behavior_known(customers=10, known=4)) == "warns"
+    assert verdict(quality.behavior_known(customers=0, known=0)) == "passes"
+
+
+def test_scores_no_better_than_a_coin_warn() -> None:
+    good = quality.segments_predict(candidate="a", auc=(0.6, 0.51, 0.7))
+    coin = quality.segments_predict(candidate="a", auc=(0.6, 0.49, 0.7))
+    assert (verdict(good), verdict(coin)) == ("passes", "warns")

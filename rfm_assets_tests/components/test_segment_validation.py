@@ -124,13 +124,15 @@ def test_what_a_good_segmentation_shows(
     project.write("transaction_data", WHOLESALER)
     project.write("segment_validation", YAML.format(more=""))
     job = project.load().resolve_implicit_global_asset_job_def()
-    result = job.execute_in_process(
-        instance=dg.DagsterInstance.ephemeral(),
-        run_config={
-            "ops": {"segment_validation": {"config": {"as_of": as_of}}},
-            "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
-        },
-    )
+    # Closed, because without partitions Dagster makes itself a folder for outputs.
+    with dg.DagsterInstance.ephemeral() as instance:
+        result = job.execute_in_process(
+            instance=instance,
+            run_config={
+                "ops": {"segment_validation": {"config": {"as_of": as_of}}},
+                "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
+            },
+        )
     assert result.success
     root = project.root / "data" / "store"
     by_name = {row["segment"]: row for row in table(root) if row["candidate"] == "rfm_10"}
