@@ -238,6 +238,89 @@ def heavy_tailed(*, target: str, rows: int, customers: int) -> Answer:
     return {}
 
 
+def heavy_tailed_attributes(*, target: str, rows: int, customers: int) -> Answer:
+    """Order lines with the columns that the fourteen features read."""
+    from benchmarks.heavy_tailed import write_with_attributes
+
+    write_with_attributes(Path(target), rows=rows, customers=customers)
+    return {"rows": rows}
+
+
+def rfm_aggregate(*, path: str, as_of: str) -> Answer:
+    """Recency, frequency and money of each customer, held: what features are compared with."""
+    from datetime import date
+
+    from rfm_assets.domain.rfm import RfmConfig, customer_rfm
+    from rfm_assets.engines.opening import open_engine
+
+    with open_engine("duckdb", memory_limit="4GB") as engine:
+        rows = engine.scan_parquet([Path(path)])
+        config = RfmConfig(analysis_period_days=3_650)
+        start = time.perf_counter()
+        engine.checkpoint(customer_rfm(rows, as_of=date.fromisoformat(as_of), config=config))
+        return {"seconds": time.perf_counter() - start}
+
+
+def fourteen_features(*, path: str, as_of: str) -> Answer:
+    """All features of each customer, held."""
+    from datetime import date
+
+    from rfm_assets.domain.features import FeatureConfig, customer_features
+    from rfm_assets.engines.opening import open_engine
+
+    config = FeatureConfig(
+        history_days=3_650,
+        quantity_column="litres",
+        channel_column="channel",
+        location_column="station",
+        status_column="status",
+    )
+    with open_engine("duckdb", memory_limit="4GB") as engine:
+        rows = engine.scan_parquet([Path(path)])
+        start = time.perf_counter()
+        features = customer_features(rows, as_of=date.fromisoformat(as_of), config=config)
+        engine.checkpoint(features)
+        return {"seconds": time.perf_counter() - start, "features": len(config.available)}
+
+
+def behavior_of_an_industry(*, industry: str, customers: int) -> Answer:
+    """Metrics, signals, trends and recommendations of generated customers, held."""
+    from datetime import date
+
+    import pyarrow as pa
+
+    from rfm_assets.domain.behavior import BehaviorConfig, analyze_behavior
+    from rfm_assets.domain.behavior_generator import generate_behavior
+    from rfm_assets.domain.rfm import day_number
+    from rfm_assets.engines.opening import open_engine
+    from rfm_assets.library import load_profile
+
+    as_of, profile = date(2025, 1, 1), load_profile(industry)
+    made = generate_behavior(industry, customers=customers)
+    with open_engine("duckdb", memory_limit="2GB") as engine:
+        tables = {}
+        for source, rows in (("events", made.events), ("transactions", made.transactions)):
+            names = ["customer_id", *profile.kinds(source)]
+            columns = {name: pa.array([row.get(name) for row in rows]) for name in names}
+            days = [day_number(as_of) - row["day"] for row in rows]
+            columns["day"] = pa.array(days, pa.int32())
+            tables[source] = engine.from_arrow(pa.table(columns))
+        start = time.perf_counter()
+        found = analyze_behavior(
+            profile,
+            events=tables["events"],
+            transactions=tables["transactions"],
+            as_of=as_of,
+            config=BehaviorConfig(),
+            checkpoint=engine.checkpoint,
+        )
+        for table in (found.table, found.signals):
+            engine.checkpoint(table)
+        seconds = time.perf_counter() - start
+        rows_read = len(made.events) + len(made.transactions)
+        return {"seconds": seconds, "rows": rows_read, **found.counts}
+
+
 def compute_with_product(
     *,
     path: str,
@@ -419,6 +502,10 @@ TASKS: dict[str, Callable[..., Answer]] = {
     for task in (
         machine,
         heavy_tailed,
+        heavy_tailed_attributes,
+        rfm_aggregate,
+        fourteen_features,
+        behavior_of_an_industry,
         compute_with_product,
         compute_with_sql,
         compute_with_spark_sql,

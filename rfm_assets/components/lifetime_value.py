@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import timedelta
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import dagster as dg
 import narwhals as nw
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from rfm_assets import quality
 from rfm_assets.components.base import AssetName, RfmComponent
@@ -15,6 +15,7 @@ from rfm_assets.components.columns import column_lineage, table_schema
 from rfm_assets.components.execution import Published, Week, check_specs, publishing_assets
 from rfm_assets.components.inputs import Inputs
 from rfm_assets.components.rendering import markdown_table
+from rfm_assets.domain.credible import installed
 from rfm_assets.domain.frames import Table
 from rfm_assets.domain.lifetime_value import (
     MOST_REPEATS,
@@ -26,6 +27,7 @@ from rfm_assets.domain.lifetime_value import (
     purchase_days,
 )
 from rfm_assets.engines.base import collect_rows
+from rfm_assets.errors import InvalidConfig
 from rfm_assets.publishing import publish
 from rfm_assets.schemas import CUSTOMER_LIFETIME_VALUE
 from rfm_assets.store import table_name
@@ -53,6 +55,18 @@ class LifetimeValueComponent(LifetimeValueConfig, RfmComponent):
         return LifetimeValueConfig.model_construct(
             **{name: getattr(self, name) for name in LifetimeValueConfig.model_fields}
         )
+
+    @model_validator(mode="after")
+    def _can_sample(self) -> Self:
+        if self.credible_intervals and not installed():
+            raise InvalidConfig(
+                key="credible_intervals",
+                value=True,
+                reason="needs pymc-marketing, which is not installed",
+                fix='Run `pip install "rfm_assets[bayesian]"` on Python 3.12 or later, or remove '
+                "the key.",
+            )
+        return self
 
     def definitions(self, context: dg.ComponentLoadContext) -> dg.Definitions:
         upstream = dg.AssetKey.from_user_string(self.transaction_data_asset_key)
@@ -119,7 +133,14 @@ class LifetimeValueComponent(LifetimeValueConfig, RfmComponent):
             config_hash=self.config.fingerprint(),
             source_fingerprint=source.manifest.source_fingerprint,
             inputs=inputs.provenance(),
-            extra={"models": _kept(result.models), "holdout": _judged(held)},
+            extra={
+                "models": _kept(result.models),
+                "holdout": _judged(held),
+                "credible": {
+                    name: [one.value, one.low, one.high]
+                    for name, one in (result.credible or {}).items()
+                },
+            },
         )
         return {self.key: Published(publication, _shown(result))}
 
@@ -167,6 +188,14 @@ def _shown(result: LifetimeValue) -> dict[str, dg.MetadataValue | str]:
             numeric_from=2,
         ),
     }
+    if result.credible is not None:
+        shown["in all"] = markdown_table(
+            ["", "mean", "95 % from", "to"],
+            [
+                [name.replace("_", " "), f"{one.value:,.0f}", f"{one.low:,.0f}", f"{one.high:,.0f}"]
+                for name, one in result.credible.items()
+            ],
+        )
     if (held := result.holdout) is not None:
         shown["holdout"] = markdown_table(
             ["repeat purchases before", "customers", "expected", "came"],

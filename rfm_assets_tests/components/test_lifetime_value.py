@@ -5,6 +5,8 @@ import json
 import pytest
 
 from rfm_assets import load_table
+from rfm_assets.domain.credible import installed
+from rfm_assets.errors import InvalidProject
 from rfm_assets_tests.components.conftest import Project
 from rfm_assets_tests.components.shop import AS_OF, FIRST, SECOND, Shop, busy_shop, failure
 
@@ -83,3 +85,26 @@ def test_too_few_customers_keep_the_last_good_week(shop: Shop) -> None:
     assert "there are 600 customers who have bought, and 601 are needed" in failure(result)
     assert "`min_customers`" in failure(result)
     assert shop.store.dates("customer_lifetime_value") == [AS_OF[FIRST]]
+
+
+def test_intervals_where_they_can_be_sampled_and_a_message_where_not(shop: Shop) -> None:
+    shop.project.write("customer_lifetime_value", YAML.format(more="credible_intervals: true"))
+    if not installed():
+        with pytest.raises(InvalidProject, match=r"defs\.yaml:\d+ .*rfm_assets\[bayesian\]"):
+            shop.project.load()
+        return
+    result = shop.run(SECOND)
+    assert result.success, failure(result)
+    found = shop.store.snapshot("customer_lifetime_value").manifest.extra["credible"]
+    rows = load_table("customer_lifetime_value", root=shop.root, kind="pyarrow").to_pylist()
+    for name, column in (
+        ("alive", "probability_alive"),
+        ("expected_purchases", "expected_purchases"),
+        ("lifetime_value", "lifetime_value"),
+    ):
+        mean, low, high = found[name]
+        assert low < mean < high
+        # The maximum of the likelihood is within what the posterior holds possible.
+        assert low < sum(row[column] for row in rows) < high
+    shown = result.asset_materializations_for_node("customer_lifetime_value")[-1].metadata
+    assert "| lifetime value |" in shown["in all"].value
