@@ -104,10 +104,17 @@ def _require_columns(table: Table, source: SourceName) -> None:
 
 
 def _renamed(event_names: Mapping[str, str]) -> nw.Expr:
-    """The profile's name of each event; others keep their own, but never take the profile's."""
-    found = nw.col("event")
+    """The profile's name of each event; others keep their own.
+
+    What is called like one of the profile's events that is mapped to another is none of them.
+    """
+    event = nw.col("event")
+    if not event_names:
+        return event
+    taken = event.is_in(list(event_names)).fill_null(value=False)
+    found = nw.when(taken).then(nw.lit(None, dtype=nw.String)).otherwise(event)
     for name, here in event_names.items():
-        found = nw.when(nw.col("event") == here).then(nw.lit(name)).otherwise(found)
+        found = nw.when(event == here).then(nw.lit(name)).otherwise(found)
     return found
 
 

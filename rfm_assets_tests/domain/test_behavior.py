@@ -204,6 +204,8 @@ def test_names_of_a_deployment_are_mapped(engine_table: MakeTable) -> None:
     events = [
         {"customer_id": "ann", "day": n, "event": "seen", "minutes": 2.0} for n in (1, 12, 13, 30)
     ]
+    # What is called a visit here is something else.
+    events.append({"customer_id": "ann", "day": 2, "event": "visit", "minutes": None})
     table = source_columns(events, profile, "events").rename_columns(
         ["customer_id", "event", "duration", "page", "day"]
     )
