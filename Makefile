@@ -38,6 +38,10 @@ demo: $(RUNTIME) ## Compute twelve weeks of segments and campaign lists, and sho
 dev: $(RUNTIME) ## Open Dagster's UI on http://localhost:3000 with the schedules running (PORT=…)
 	@dagster dev --port $(PORT)
 
+.PHONY: serve
+serve: $(RUNTIME) ## Open the dashboard and the API on http://localhost:8050 (after make demo)
+	@rfm serve
+
 .PHONY: dev-postgres
 dev-postgres: $(DEVELOPMENT) ## The same with Dagster's history, and a database to publish to, in Postgres
 	@python -m rfm_assets.embedded_postgres dagster dev --port $(PORT)
@@ -60,6 +64,10 @@ check: $(DEVELOPMENT) ## Check style, types, imports between layers, YAML, and t
 .PHONY: docs
 docs: $(RUNTIME) ## Write docs/reference from the components and schemes
 	@python -m rfm_assets.reference
+
+.PHONY: notebook
+notebook: $(DEVELOPMENT) ## Run examples/notebooks/tour.ipynb and store its outputs
+	@python -m examples.notebooks.run
 
 .PHONY: bench
 bench: $(DEVELOPMENT) ## Measure the weekly run and compare it with typical pandas

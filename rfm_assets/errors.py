@@ -56,7 +56,61 @@ class SnapshotMissing(RfmError):
         else:
             rest = "It has no snapshot yet: materialise it first, for example with `make demo`."
         super().__init__(f"{table}: no snapshot for as_of {as_of} below {root}. {rest}")
-        self.table, self.as_of = table, as_of
+        self.table, self.as_of, self.root = table, as_of, root
+
+
+class SnapshotGone(RfmError):
+    """A version of a snapshot that was replaced, and is not kept any more."""
+
+    def __init__(self, *, table: str, as_of: str, version: str) -> None:
+        super().__init__(
+            f"{table}: version {version} of {as_of} is not there any more. It was replaced by a "
+            "newer one: begin again with the current snapshot."
+        )
+        self.table, self.as_of, self.version = table, as_of, version
+
+
+class SuppressionUnknown(RfmError):
+    """What a campaign list was held against is not there any more, so that nobody may be contacted."""
+
+    def __init__(self, *, table: str, as_of: str, missing: str, place: str) -> None:
+        super().__init__(
+            f"{table} of {as_of} was made with {missing}, of which nothing is stored in {place}: "
+            "nobody can say who was suppressed since, and so no members are given out. Compute "
+            f"{missing} again, or publish it as well."
+        )
+        self.table, self.as_of, self.missing = table, as_of, missing
+
+
+class KindMissing(RfmError):
+    """No stored table of the kind that a page or a route shows."""
+
+    def __init__(self, *, kind: str, root: str, organization: str | None = None) -> None:
+        whose = f" of organisation {organization!r}" if organization else ""
+        super().__init__(
+            f"No table of the kind {kind}{whose} is stored below {root}. Add the component that "
+            "makes it (`dg list components`) and materialise it."
+        )
+        self.kind, self.organization, self.root = kind, organization, root
+
+
+class KeysUnreadable(RfmError):
+    """The file of API keys cannot be read, so that nobody is let in."""
+
+    def __init__(self, *, file: str, reason: str) -> None:
+        super().__init__(
+            f"{file} cannot be read ({reason}). Restore it, or make a new one with "
+            "`rfm keys create NAME`."
+        )
+        self.file, self.reason = file, reason
+
+
+class RunMissing(RfmError):
+    """A run that nobody started here."""
+
+    def __init__(self, *, run_id: str) -> None:
+        super().__init__(f"There is no run {run_id!r}. Runs are listed in Dagster's UI, too.")
+        self.run_id = run_id
 
 
 class UnsupportedFrame(RfmError):
@@ -145,8 +199,8 @@ class InvalidAsOf(RfmError):
 
     def __init__(self, *, given: object) -> None:
         super().__init__(
-            f"as_of: {given!r} is not a date. Give a `datetime.date` such as "
-            "`date(2026, 6, 21)`, or its text `2026-06-21`."
+            f"as_of: {given!r} is not a date. Write it like 2026-06-21; in Python, "
+            "`date(2026, 6, 21)` does as well."
         )
         self.given = given
 
@@ -344,6 +398,53 @@ class UnknownProfile(UnknownDefinition):
     noun = "industry profile"
 
 
+class InvalidDestination(InvalidDefinition):
+    """A destination of campaign lists that cannot be read, or whose fields do not fit together."""
+
+
+class UnknownDestination(UnknownDefinition):
+    """A destination that is neither packaged nor a file."""
+
+    noun = "destination"
+
+
+class LedgerUnusable(RfmError):
+    """The ledger of what destinations have cannot be read or written, so that nothing is sent."""
+
+    def __init__(self, *, place: str, reason: str) -> None:
+        super().__init__(
+            f"{place}: {reason}. Nothing is sent without a ledger. Correct its URL, or free space "
+            "there, and send again."
+        )
+        self.place, self.reason = place, reason
+
+
+class LedgerBusy(RfmError):
+    """Somebody else sends by the same ledger at this moment."""
+
+    def __init__(self, *, place: str) -> None:
+        super().__init__(
+            f"{place}: another `rfm send` is at work by this ledger. Wait until it has finished."
+        )
+        self.place = place
+
+
+class DeliveryStopped(RfmError):
+    """A destination that refuses requests or does not answer; what it accepted is kept."""
+
+    def __init__(self, *, destination: str, what: str, fix: str) -> None:
+        super().__init__(f"{destination} {what}. {fix}")
+        self.destination, self.what = destination, what
+
+
+class AlertNotDelivered(RfmError):
+    """A place for alerts that did not take a message, or of which that is not known."""
+
+    def __init__(self, *, destination: str, what: str, fix: str) -> None:
+        super().__init__(f"{destination} {what}. {fix}")
+        self.destination, self.what = destination, what
+
+
 class InvalidProject(RfmError):
     """A project whose configuration files are not all valid: everything wrong in all of them."""
 
@@ -473,7 +574,7 @@ class SourceStale(RfmError):
     def __init__(self, *, source: str, age_days: float, max_age_days: int) -> None:
         super().__init__(
             f"{source}: was written {age_days:.1f} days ago, and {max_age_days} days are allowed. "
-            "No list is published from it. Export it again, or raise `max_age_days`."
+            "Nothing is published from it. Export it again, or raise `max_age_days`."
         )
         self.source, self.age_days = source, age_days
 
@@ -590,6 +691,18 @@ class DatabaseRevisionUnknown(RfmError):
         self.place, self.schema, self.revision = place, schema, revision
 
 
+class SchemaUnpublished(RfmError):
+    """A schema that holds no published tables."""
+
+    def __init__(self, *, place: str, schema: str, available: Sequence[str]) -> None:
+        others = f" {did_you_mean(schema, available)}" if available else ""
+        super().__init__(
+            f"{place}: schema {schema!r} holds no published tables.{others} Name another one, or "
+            "publish to it first with a PublishToPostgresComponent."
+        )
+        self.place, self.schema, self.available = place, schema, tuple(available)
+
+
 class ColumnUnpublishable(RfmError):
     """A carried column that a Postgres table cannot have as it is."""
 
@@ -652,3 +765,97 @@ class ModelDidNotConverge(RfmError):
             "longer history may. Nothing was published."
         )
         self.model, self.reason = model, reason
+
+
+class ColumnsNotRecognised(RfmError):
+    """A file in which no column is likely to be what every transaction must have."""
+
+    def __init__(
+        self,
+        *,
+        source: str,
+        missing: Sequence[str],
+        available: Sequence[str],
+        notes: Sequence[str] = (),
+    ) -> None:
+        listed = ", ".join(repr(column) for column in available)
+        why = f" {' '.join(notes)}" if notes else ""
+        super().__init__(
+            f"{source}: no column was recognised as {' or '.join(missing)}.{why} Name it yourself "
+            f"under `columns`. There are {listed}."
+        )
+        self.source, self.missing, self.available = source, tuple(missing), tuple(available)
+
+
+class NothingToAnalyze(RfmError):
+    """A file whose rows, as they were read, leave no customer to segment."""
+
+    def __init__(self, *, source: str, reason: str, examples: Sequence[str], fix: str) -> None:
+        listed = "".join(f"\n- {example}" for example in examples)
+        super().__init__(f"{source}: {reason}.{listed}{chr(10) if listed else ' '}{fix}")
+        self.source, self.examples = source, tuple(examples)
+
+
+class TooManySetAside(NothingToAnalyze):
+    """So many rows of a file are set aside that a check refuses what is left."""
+
+
+class RolesMissing(RfmError):
+    """The same as `ColumnsNotRecognised`, for whoever names columns by options."""
+
+    def __init__(
+        self,
+        *,
+        source: str,
+        options: Mapping[str, str],
+        available: Sequence[str],
+        notes: Sequence[str] = (),
+    ) -> None:
+        listed = ", ".join(repr(column) for column in available)
+        why = f" {' '.join(notes)}" if notes else ""
+        named = " and ".join(f"{option} COLUMN" for option in options)
+        super().__init__(
+            f"{source}: no column was recognised as {' or '.join(options.values())}.{why} Name it "
+            f"with {named}. There are {listed}."
+        )
+        self.source, self.options, self.available = source, dict(options), tuple(available)
+
+
+class MappingDoubtful(RfmError):
+    """Columns that are proposed for what every transaction must have, but not surely enough."""
+
+    def __init__(self, *, source: str, roles: Mapping[str, tuple[str, str, float]]) -> None:
+        guesses = ", ".join(
+            f"{role} is {column}, perhaps ({confidence:.2f})"
+            for role, (_, column, confidence) in roles.items()
+        )
+        options = " ".join(f"{option} {column!r}" for option, column, _ in roles.values())
+        super().__init__(
+            f"{source}: not sure enough what is what: {guesses}. If that is right, say so: "
+            f"{options}; or name another column."
+        )
+        self.source, self.roles = source, dict(roles)
+
+
+class ErasureKeyMissing(RfmError):
+    """Who was erased can only be recognised with the key, and it is not there or another one."""
+
+    def __init__(self, *, variable: str, reason: str) -> None:
+        super().__init__(
+            f"{variable}: {reason}. The register of erased customers holds only keyed hashes: "
+            f"without the key nobody can be recognised. Set {variable} to a secret of at least 32 "
+            "characters, the same wherever this store is written."
+        )
+        self.variable = variable
+
+
+class ErasedInPlace(RfmError):
+    """Rows that are read in place hold customers who were erased."""
+
+    def __init__(self, *, source: str, customers: int) -> None:
+        super().__init__(
+            f"{source}: the files, which are read in place, hold {customers} customers who were "
+            "erased, and nothing here writes them. Take their rows out of the files, or remove "
+            "`in_place`, so that the rows are copied without them."
+        )
+        self.source, self.customers = source, customers

@@ -16,6 +16,7 @@ from dagster_postgres import DagsterPostgresStorage
 
 from rfm_assets.database_url import Server
 from rfm_assets.postgres.connection import Target
+from rfm_assets.sqlite_events import SqliteStorage
 
 
 class StorageConfig(TypedDict):
@@ -55,9 +56,9 @@ class PostgresOrSqlite(DagsterStorage, ConfigurableClass):
         """
         variable = config_value["postgres_url_env"]
         if not os.environ.get(variable):
-            return DagsterSqliteStorage.from_config_value(
+            return SqliteStorage.from_local(
+                config_value["base_dir"],
                 _described(DagsterSqliteStorage, base_dir=config_value["base_dir"]),
-                {"base_dir": config_value["base_dir"]},
             )
         target = Target(Server.named(variable), "public")
         # Dagster would try for a minute and then show the driver's error with all of its frames.

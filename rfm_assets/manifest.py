@@ -17,10 +17,12 @@ from rfm_assets.validation import CheckOutcome
 FORMAT = 1
 """Raised when an older release could no longer read what is written."""
 
-POINTER, MANIFEST, PROMOTED = "CURRENT", "manifest.json", "PROMOTED"
-"""Names of the documents: of a snapshot's folder the first, of each version's the others."""
+POINTER, MANIFEST, PROMOTED, RETIRED = "CURRENT", "manifest.json", "PROMOTED", "RETIRED"
+"""Names of the documents: the first and the last of a snapshot's folder, the others of a version's."""
 
-VersionName = Annotated[str, Field(pattern=r"^\d{8}T\d{12}Z-[0-9a-f]{8}$")]
+VERSION_NAME = r"^\d{8}T\d{12}Z-[0-9a-f]{8}$"
+
+VersionName = Annotated[str, Field(pattern=VERSION_NAME)]
 """A version's folder: the UTC time at which it was begun, and eight random digits."""
 
 FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*\.parquet$")]
@@ -59,6 +61,15 @@ class Manifest(BaseModel):
     in_place: dict[str, JsonValue] | None = None
     """Where the main rows lie, if that is not here; what it says is `in_place.py`'s business."""
     extra: dict[str, JsonValue] = {}
+    supersedes: str = ""
+    """The version that was current when this one was made; it stays known after it is swept."""
+    change: dict[str, int | float] | None = None
+    """What this version says differently from that one."""
+    erased: int = 0
+    """Rows that were taken out because their customer was erased; the counts above that were made
+    before that still have them, `row_counts` has not."""
+    rewrites: list[str] = []
+    """Versions that this one is a copy of, without the rows that were erased."""
 
 
 class Superseded(BaseModel):
@@ -86,6 +97,11 @@ class Promotion(BaseModel):
 
     format: int = FORMAT
     at: datetime
+
+
+def table_of_input(name: str) -> str:
+    """The table of an input as a manifest names it, without which of its snapshots was read."""
+    return name.removesuffix(" before").partition(" as of ")[0]
 
 
 def read_document(path: UPath, kind: type[Document]) -> Document:

@@ -14,15 +14,24 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import JsonValue
 
+from rfm_assets.domain.changes import Change, change_of_customers
 from rfm_assets.domain.frames import Table
 from rfm_assets.engines.base import Engine, to_arrow
 from rfm_assets.engines.opening import engine_for_native
-from rfm_assets.errors import PartMismatch, ValidationFailed
-from rfm_assets.in_place import InPlace
+from rfm_assets.errors import (
+    PartMismatch,
+    SnapshotMissing,
+    SnapshotUnreadable,
+    ValidationFailed,
+)
+from rfm_assets.failures import best_effort
+from rfm_assets.in_place import InPlace, rows_of
 from rfm_assets.manifest import Manifest
-from rfm_assets.schemas import TableContract, part_check
+from rfm_assets.schemas import CONTRACTS, TableContract, part_check
 from rfm_assets.store import ROWS, Snapshot, Staging, Store
 from rfm_assets.validation import CheckOutcome, row_order, validate
+
+_CUSTOMER = "customer_id"
 
 
 class Provenance(TypedDict, total=False):
@@ -125,8 +134,11 @@ def publish(
         )
         if any(outcome.blocking and not outcome.passed for outcome in outcomes):
             raise ValidationFailed(table=table, as_of=str(as_of or "all"), outcomes=outcomes)
+        before = _replaced(store, table, as_of)
         manifest = Manifest(
             kind=contract.kind,
+            supersedes=before.version if before else "",
+            change=_noted_change(engine, before, contract, staged, as_of) if before else None,
             row_counts=dict(staged.row_counts),
             checks=outcomes,
             in_place=unwritten.in_place.model_dump(mode="json") if unwritten else None,
@@ -134,6 +146,47 @@ def publish(
         )
         schema = to_arrow(frame.head(0)).schema if unwritten else _stored_schema(staging)
         return Publication(staging.promote(manifest), tuple(outcomes), contract, schema)
+
+
+def _replaced(store: Store, table: str, as_of: date | None) -> Snapshot | None:
+    """The version that is about to be replaced; None where there is none, or it is damaged."""
+    try:
+        return store.snapshot(table, as_of)
+    except (SnapshotMissing, SnapshotUnreadable):
+        return None
+
+
+def _noted_change(
+    engine: Engine,
+    before: Snapshot,
+    contract: TableContract,
+    staged: Staged,
+    as_of: date | None,
+) -> Change | None:
+    """What a new version of a dated snapshot says differently from the one that it replaces."""
+    rows: Change = {
+        "rows_before": before.manifest.row_counts.get(ROWS, 0),
+        "rows_now": staged.row_counts[ROWS],
+    }
+    if as_of is None or contract.kind != before.manifest.kind:
+        return rows
+    # It explains, and decides nothing: an old file that is gone must not stop a new snapshot.
+    with best_effort("what the new version changed is not noted", before.folder):
+        if tuple(contract.key) == (_CUSTOMER,):
+            return rows | change_of_customers(rows_of(engine, before), staged.rows)
+    return rows
+
+
+def change_since(engine: Engine, before: Snapshot, now: Snapshot) -> Change:
+    """What one stored version says differently from another one, both of them still there."""
+    rows: Change = {
+        "rows_before": before.manifest.row_counts.get(ROWS, 0),
+        "rows_now": now.manifest.row_counts.get(ROWS, 0),
+    }
+    contract = CONTRACTS.get(now.manifest.kind)
+    if contract is None or tuple(contract.key) != (_CUSTOMER,):
+        return rows
+    return rows | change_of_customers(rows_of(engine, before), rows_of(engine, now))
 
 
 def _stored_schema(staging: Staging) -> pa.Schema:

@@ -184,6 +184,120 @@ class CampaignList(pa.DataFrameModel):
     as_of: Series[date] = column("The snapshot")
 
 
+class ControlGroup(pa.DataFrameModel):
+    """Eligible customers of a campaign who are not contacted, so that its effect can be measured."""
+
+    customer_id: Series[str] = column("Customer", unique=True, str_length={"min_value": 1})
+    experiment: Series[str] = column("Experiment whose draw left the customer out")
+    kind: Series[str] = column(
+        "global: left out of every campaign; campaign: of this one", isin=["global", "campaign"]
+    )
+    comparable: Series[bool] = column(
+        "Whether the customer ranks among those on the list; others are below the size limit"
+    )
+    priority: Series[float] = column("Value of the priority expression", nullable=True)
+    segment: Series[str] = column("Segment", nullable=True)
+    as_of: Series[date] = column("The snapshot")
+
+
+class CampaignOutcome(pa.DataFrameModel):
+    """One row per campaign: what became of its list in the weeks that followed."""
+
+    campaign: Series[str] = column(
+        "The campaign list, by its asset", unique=True, str_length={"min_value": 1}
+    )
+    list_as_of: Series[date] = column("The date of the list, the first day of its weeks")
+    horizon_weeks: Series[pa.Int64] = column("Weeks after it that are judged", ge=1)
+    confidence: Series[float] = column(
+        "Confidence of the intervals, 0..1", in_range={"min_value": 0, "max_value": 1}
+    )
+    verdict: Series[str] = column(
+        "What is claimed, by the share of buyers alone",
+        isin=["uplift", "harm", "no difference seen", "not measurable"],
+    )
+    reason: Series[str] = column("Why it is not measurable", nullable=True)
+    told: Series[str] = column("The outcome in words")
+    experiment: Series[str] = column("Experiment that drew the control group", nullable=True)
+    control_kind: Series[str] = column(
+        "campaign: its own control group; global: of all campaigns",
+        nullable=True,
+        isin=["global", "campaign"],
+    )
+    control_share: Series[float] = column(
+        "Share that was to be in control, 0..1",
+        nullable=True,
+        in_range={"min_value": 0, "max_value": 1},
+    )
+    ratio_p_value: Series[float] = column(
+        "How likely groups of these sizes are by that share; below 0.001, nothing is claimed",
+        nullable=True,
+        in_range={"min_value": 0, "max_value": 1},
+    )
+    deliverable: Series[pa.Int64] = column(
+        "Customers on the list, whatever reached them", nullable=True, ge=0
+    )
+    buyers_deliverable: Series[pa.Int64] = column(
+        "Of them, who bought in the weeks", nullable=True, ge=0
+    )
+    buyer_rate_deliverable: Series[float] = column(
+        "Their share, 0..1", nullable=True, in_range={"min_value": 0, "max_value": 1}
+    )
+    spend_deliverable: Series[float] = column(
+        "Net spend of those on the list in the weeks", nullable=True
+    )
+    spend_per_head_deliverable: Series[float] = column("The same per customer", nullable=True)
+    control: Series[pa.Int64] = column(
+        "Customers in control whom they are compared with", nullable=True, ge=0
+    )
+    buyers_control: Series[pa.Int64] = column(
+        "Of them, who bought in the weeks", nullable=True, ge=0
+    )
+    buyer_rate_control: Series[float] = column(
+        "Their share, 0..1", nullable=True, in_range={"min_value": 0, "max_value": 1}
+    )
+    spend_control: Series[float] = column("Net spend of control in the weeks", nullable=True)
+    spend_per_head_control: Series[float] = column("The same per customer", nullable=True)
+    buyer_rate_difference: Series[float] = column(
+        "Share of buyers on the list less that in control; the measure that claims are made on",
+        nullable=True,
+    )
+    buyer_rate_low: Series[float] = column("Lower end of its interval", nullable=True)
+    buyer_rate_high: Series[float] = column("Upper end of its interval", nullable=True)
+    smallest_uplift: Series[float] = column(
+        "Rise of the share that groups of these sizes would probably show, 0..1", nullable=True
+    )
+    spend_difference: Series[float] = column(
+        "Spend per customer on the list less that in control; nothing is claimed of it",
+        nullable=True,
+    )
+    spend_low: Series[float] = column("Lower end of its interval", nullable=True)
+    spend_high: Series[float] = column("Upper end of its interval", nullable=True)
+    as_of: Series[date] = column("The date that is looked back from, the end of the weeks")
+
+
+class CampaignSends(pa.DataFrameModel):
+    """One row per send: who was sent which campaign when."""
+
+    customer_id: Series[str] = column("Customer", str_length={"min_value": 1})
+    campaign: Series[str] = column("Campaign, as the log names it", str_length={"min_value": 1})
+    sent_at: Series[datetime] = column("When it was sent, in the business time zone")
+    day: Series[pa.Int32] = column(
+        "The same day, in days since 1970-01-01", in_range={"min_value": -25567, "max_value": 95026}
+    )
+
+
+class CampaignSendRejects(pa.DataFrameModel):
+    """Rows of a log of sends that could not be used, each with its reason."""
+
+    source: Series[str] = column("File, table or query the row came from")
+    source_line: Series[pa.Int64] = column("Line in a file or row in a table, counted from 1", ge=1)
+    customer_id: Series[str] = column("Customer id as it stood", nullable=True)
+    campaign: Series[str] = column("Campaign as it stood", nullable=True)
+    sent_at: Series[str] = column("Time of the send as it stood", nullable=True)
+    reason: Series[str] = column("Why the row was set aside", str_length={"min_value": 1})
+    detail: Series[str] = column("What is wrong, for a line that cannot be read", nullable=True)
+
+
 class CustomerLifetimeValue(pa.DataFrameModel):
     """One row per customer who has bought: what she is expected to buy and to be worth."""
 
@@ -665,5 +779,47 @@ CAMPAIGN_LIST = TableContract(
     ("customer_id",),
     ("rank",),
     open_ended=True,
-    parts={"excluded": EXCLUDED},
+    parts={
+        "excluded": EXCLUDED,
+        "control": TableContract(
+            "control", ControlGroup, ("customer_id",), ("customer_id",), open_ended=True
+        ),
+    },
 )
+CAMPAIGN_OUTCOME = TableContract("campaign_outcome", CampaignOutcome, ("campaign",), ("campaign",))
+CAMPAIGN_SENDS = TableContract(
+    "campaign_sends",
+    CampaignSends,
+    (),
+    ("sent_at", "customer_id", "campaign"),
+    parts={
+        "rejects": TableContract(
+            "rejects", CampaignSendRejects, (), ("source", "source_line", "reason")
+        )
+    },
+)
+
+CONTRACTS: Mapping[str, TableContract] = {
+    contract.kind: contract
+    for contract in (
+        TRANSACTION_DATA,
+        TRANSACTION_DATA_REJECTS,
+        CUSTOMER_DATA,
+        CUSTOMER_SEGMENTS,
+        SEGMENT_MOVEMENT,
+        SEGMENT_SUMMARY,
+        SUPPRESSION_LIST,
+        CAMPAIGN_LIST,
+        CAMPAIGN_OUTCOME,
+        CAMPAIGN_SENDS,
+        CUSTOMER_LIFETIME_VALUE,
+        BEHAVIORAL_SEGMENTS,
+        CHURN_SCORES,
+        CHURN_AWARE_SEGMENTS,
+        EVENT_DATA,
+        EVENT_DATA_REJECTS,
+        CUSTOMER_BEHAVIOR,
+        SEGMENT_VALIDATION,
+    )
+}
+"""Every contract by the kind of table it describes."""

@@ -17,11 +17,12 @@ import re
 import secrets
 import zlib
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, Self, TypeAlias
+from typing import Any, Literal, Self, TypeAlias
 
 from upath import UPath
 
@@ -30,6 +31,7 @@ from rfm_assets.errors import (
     InvalidTableName,
     PartMissing,
     RowsInPlace,
+    SnapshotGone,
     SnapshotMissing,
     SnapshotUnreadable,
     StagingClosed,
@@ -40,6 +42,8 @@ from rfm_assets.manifest import (
     MANIFEST,
     POINTER,
     PROMOTED,
+    RETIRED,
+    VERSION_NAME,
     Manifest,
     Pointer,
     Promotion,
@@ -54,6 +58,8 @@ AsOf: TypeAlias = date | None
 ROWS = "rows"
 _WITHOUT_DATE = "as_of=all"
 _TABLE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_]*", re.ASCII)
+
+_VERSION = re.compile(VERSION_NAME)
 
 _BLOCK_BYTES = 1 << 20
 
@@ -93,6 +99,13 @@ class Snapshot:
                 raise SnapshotUnreadable(path=str(path), reason="is gone, but in the manifest")
             self._require_unharmed(path, self.manifest.checksums.get(part, {}).get(path.name))
         return paths
+
+    def held(self) -> AbstractContextManager[None]:
+        """While its rows are read: the files stay until this is left.
+
+        Here the store keeps its promise anyway; a copy that makes room for others has to be told.
+        """
+        return nullcontext()
 
     def _require_unharmed(self, path: UPath, written: str | None) -> None:
         """Half of the flipped bytes give wrong rows, and Parquet's readers say nothing."""
@@ -202,6 +215,17 @@ class Store:
         self._keep_superseded = keep_superseded
         self._sweeper = Sweeper(keep_superseded=keep_superseded, abandon_after=abandon_after)
 
+    @property
+    def place(self) -> str:
+        """Where it is, in words."""
+        return str(self.root)
+
+    def history(
+        self, snapshots: Sequence[Snapshot], customer_id: str, columns: Sequence[str]
+    ) -> list[dict[str, Any]] | None:
+        """The customer's row of each snapshot, ascending; None where the files have to be read."""
+        del self, snapshots, customer_id, columns
+
     def tables(self) -> list[str]:
         """The tables that have a folder here, by name.
 
@@ -220,7 +244,9 @@ class Store:
         found: list[date] = []
         for path in self._listing(self.root / _checked_name(table)):
             as_of = _date_of(path.name)
-            if as_of is not None and self._has_snapshot(path):
+            # On a disk the plain question first: it is asked of every date of every table.
+            pointed = self._local and _there(path, POINTER) and not _there(path, RETIRED)
+            if as_of is not None and (pointed or self._has_snapshot(path)):
                 found.append(as_of)
         return sorted(found)
 
@@ -240,25 +266,123 @@ class Store:
         if as_of == "latest":
             dates = self.dates(table)
             as_of = dates[-1] if dates else None
+        return self._read(table, as_of, self.current_version(table, as_of, wanted=wanted))
+
+    def current_version(self, table: str, as_of: AsOf, *, wanted: str = "") -> str:
+        """The version that the pointer of one snapshot names; `wanted` is what was asked for.
+
+        Raises:
+            SnapshotMissing: There is no such snapshot.
+            SnapshotUnreadable: Its pointer cannot be read.
+        """
         folder = self.folder(table, as_of)
         if not self._has_snapshot(folder):
             available = [found.isoformat() for found in self.dates(table)]
             if not available and self._has_snapshot(self.folder(table, None)):
                 available = ["the one of all dates together, called latest"]
             raise SnapshotMissing(
-                table=table, as_of=wanted, root=str(self.root), available=available
+                table=table,
+                as_of=wanted or str(as_of or "all"),
+                root=str(self.root),
+                available=available,
             )
-        version = folder / read_document(folder / POINTER, Pointer).version
-        manifest = read_document(version / MANIFEST, Manifest)
-        if (manifest.table, manifest.as_of, manifest.version) != (table, as_of, version.name):
+        return read_document(folder / POINTER, Pointer).version
+
+    def version(self, table: str, as_of: AsOf, version: str) -> Snapshot:
+        """One promoted version, also one that was replaced and still stays.
+
+        Raises:
+            SnapshotGone: It is not there (any more).
+            SnapshotUnreadable: Its manifest cannot be read, or was written for another table or
+                date.
+        """
+        folder = self.folder(table, as_of)
+        # Also of a snapshot that was taken out of sight: whoever began to read it may finish.
+        there = (folder / RETIRED).exists() or self._has_snapshot(folder)
+        if not (_VERSION.fullmatch(version) and there and self.names(table, as_of, version)):
+            raise SnapshotGone(table=table, as_of=str(as_of or "all"), version=version)
+        return self._read(table, as_of, version)
+
+    def _read(self, table: str, as_of: AsOf, version: str) -> Snapshot:
+        place = self.folder(table, as_of) / version
+        manifest = read_document(place / MANIFEST, Manifest)
+        if (manifest.table, manifest.as_of, manifest.version) != (table, as_of, place.name):
             raise SnapshotUnreadable(
-                path=str(version / MANIFEST),
+                path=str(place / MANIFEST),
                 reason=f"is of {manifest.table or 'no table'} as of {manifest.as_of or 'all'}, "
                 f"version {manifest.version or 'unknown'}, and does not belong where it lies",
                 fix="A folder was copied or renamed: move it back, or remove it and run the "
                 "partition again.",
             )
-        return Snapshot(table, as_of, version.name, manifest, version)
+        return Snapshot(table, as_of, place.name, manifest, place)
+
+    def kept(self, table: str, as_of: AsOf) -> list[Snapshot]:
+        """The versions of one snapshot that its pointer names: the current one, then older ones.
+
+        Raises:
+            SnapshotMissing: There is no such snapshot.
+            SnapshotUnreadable: The pointer or a manifest cannot be read.
+        """
+        current = self.current_version(table, as_of)
+        past = read_document(self.folder(table, as_of) / POINTER, Pointer).superseded
+        named = [current, *(one.version for one in past if one.version != current)]
+        there = [one for one in named if (self.folder(table, as_of) / one / MANIFEST).exists()]
+        return [self._read(table, as_of, version) for version in there]
+
+    def version_folders(self, table: str, as_of: AsOf) -> list[UPath]:
+        """Every version of one snapshot, also those that were never promoted or nobody names."""
+        found = self._listing(self.folder(table, as_of))
+        return sorted((path for path in found if _VERSION.fullmatch(path.name)), key=str)
+
+    def drop_versions(self, table: str, as_of: AsOf, versions: Sequence[str]) -> None:
+        """Remove versions at once, whoever may be reading them; the current one always stays."""
+        folder = self.folder(table, as_of)
+        gone = set(versions)
+        if (folder / POINTER).exists():
+            pointer = read_document(folder / POINTER, Pointer)
+            gone -= {pointer.version}
+            rest = [past for past in pointer.superseded if past.version not in gone]
+            if len(rest) < len(pointer.superseded):
+                self._move_pointer(
+                    folder,
+                    folder / pointer.version,
+                    pointer.model_copy(update={"superseded": rest}),
+                )
+        for version in sorted(gone):
+            remove(folder / version)
+
+    def retire(self, table: str, as_of: date) -> None:
+        """Take one snapshot out of sight. Its files stay for those who are reading them.
+
+        Publishing the same date again brings it back into sight.
+        """
+        folder = self.folder(table, as_of)
+        with storage(folder):
+            _write(folder / RETIRED, Promotion(at=_now()).model_dump_json())
+
+    def retired(self, table: str) -> list[tuple[date, datetime]]:
+        """The snapshots that were taken out of sight and are still there, and since when."""
+        found: list[tuple[date, datetime]] = []
+        for path in self._listing(self.root / _checked_name(table)):
+            as_of = _date_of(path.name)
+            if as_of is not None and (path / RETIRED).exists():
+                found.append((as_of, read_document(path / RETIRED, Promotion).at))
+        return sorted(found)
+
+    def drop_retired(self, table: str, *, at_once: bool = False) -> list[date]:
+        """Remove what was taken out of sight as long ago as a replaced version stays; which dates."""
+        gone: list[date] = []
+        for as_of, since in self.retired(table):
+            if at_once or _now() - since >= self._keep_superseded:
+                folder = self.folder(table, as_of)
+                for path in self.version_folders(table, as_of):
+                    remove(path)
+                # Last, because a version without both would be taken for a damaged snapshot.
+                (folder / POINTER).unlink(missing_ok=True)
+                (folder / RETIRED).unlink(missing_ok=True)
+                remove(folder)
+                gone.append(as_of)
+        return gone
 
     def before(self, table: str, as_of: date) -> Snapshot | None:
         """The last snapshot of a date before `as_of`, or None where there is none."""
@@ -297,6 +421,8 @@ class Store:
             if self._local:
                 _flush(staging.folder)
             pointer = Pointer(version=staging.version, superseded=self._superseded(folder))
+            # Before the pointer moves: the other order could lose what is being published.
+            (folder / RETIRED).unlink(missing_ok=True)
             self._move_pointer(folder, staging.folder, pointer)
         return Snapshot(staging.table, staging.as_of, staging.version, manifest, staging.folder)
 
@@ -353,6 +479,8 @@ class Store:
     def _has_snapshot(self, folder: UPath) -> bool:
         self._forget_listings()
         with storage(folder):
+            if (folder / RETIRED).exists():
+                return False
             if (folder / POINTER).exists():
                 return True
         for version in self._listing(folder):
@@ -393,6 +521,11 @@ def table_name(parts: Sequence[str]) -> str:
 
 def _now() -> datetime:
     return datetime.now(UTC)
+
+
+def _there(folder: UPath, name: str) -> bool:
+    """Whether a folder on the disk holds a file; a path object would take longer than the answer."""
+    return os.path.exists(os.path.join(str(folder), name))  # noqa: PTH110, PTH118
 
 
 def _checked_name(name: str) -> str:

@@ -23,6 +23,18 @@ EXCLUDED = pa.schema(
     [("customer_id", pa.string()), ("stage", pa.string()), ("reason", pa.string())]
 )
 
+NO_CONTROL = pa.schema(
+    [
+        ("customer_id", pa.string()),
+        ("experiment", pa.string()),
+        ("kind", pa.string()),
+        ("comparable", pa.bool_()),
+        ("priority", pa.float64()),
+        ("segment", pa.string()),
+        ("as_of", pa.date32()),
+    ]
+).empty_table()
+
 SEGMENTS = pa.schema(
     [
         ("customer_id", pa.string()),
@@ -138,6 +150,7 @@ class Shelf:
             [list(excluded), ["eligible"] * len(excluded), ["no_purchase"] * len(excluded)],
             schema=EXCLUDED,
         )
+        control = "control" in contract.parts
         with DuckDBEngine(threads=1) as engine:
             made = publish(
                 self.store,
@@ -146,7 +159,10 @@ class Shelf:
                 table=table,
                 as_of=as_of,
                 frame=engine.from_arrow(rows),
-                parts={"excluded": engine.from_arrow(left_out)},
+                parts={
+                    "excluded": engine.from_arrow(left_out),
+                    **({"control": engine.from_arrow(NO_CONTROL)} if control else {}),
+                },
             )
         return made.snapshot
 

@@ -18,7 +18,7 @@ import pytest
 from upath import UPath
 
 from rfm_assets.engines.base import Engine, collect_rows, to_arrow
-from rfm_assets.engines.duckdb_engine import DuckDBEngine
+from rfm_assets.engines.duckdb_engine import DuckDBEngine, hide_progress_bar
 from rfm_assets.engines.opening import engine_for_native, open_engine
 from rfm_assets.engines.polars_engine import PolarsEngine
 from rfm_assets.engines.spark_engine import SparkEngine
@@ -354,6 +354,15 @@ def test_a_setting_that_duckdb_refuses_is_named(settings: dict[str, Any]) -> Non
         InvalidConfig, match=rf"engine: .*{next(iter(settings))}.*Write for example"
     ):
         DuckDBEngine(**settings)
+
+
+@pytest.mark.parametrize("drawn", ["true", "false"])
+def test_no_progress_bar_is_drawn_into_the_output(drawn: str) -> None:
+    with duckdb.connect(":memory:") as connection:
+        connection.execute(f"SET enable_progress_bar = {drawn}")
+        hide_progress_bar(connection)
+        shown = connection.execute("SELECT current_setting('enable_progress_bar')").fetchone()
+    assert shown == (False,)
 
 
 def test_timestamps_with_a_zone_have_no_day_of_their_own(engine: Engine) -> None:

@@ -18,6 +18,7 @@ from rfm_assets.publishing import Publication, Staged, publish, publish_frame
 from rfm_assets.schemas import CAMPAIGN_LIST, SUPPRESSION_LIST
 from rfm_assets.store import Store
 from rfm_assets.validation import CheckOutcome, described_checks
+from rfm_assets_tests.published import NO_CONTROL
 from rfm_assets_tests.tables import LOCAL_SPARK, SPARK
 
 JAN_12 = date(2026, 1, 12)
@@ -206,9 +207,9 @@ def test_parts_are_published_with_the_rows_and_checked_by_name(
         table="win_back",
         as_of=JAN_12,
         frame=tables["frame"],
-        parts={"excluded": tables["excluded"]},
+        parts={"excluded": tables["excluded"], "control": engine.from_arrow(NO_CONTROL)},
     )
-    assert publication.snapshot.manifest.row_counts == {"rows": 1, "excluded": 1}
+    assert publication.snapshot.manifest.row_counts == {"rows": 1, "excluded": 1, "control": 0}
     (path,) = store.snapshot("win_back").files("excluded")
     assert pl.read_parquet(str(path))["reason"].to_list() == ["bounced"]
     assert [one.name for one in publication.outcomes] == list(described_checks(CAMPAIGN_LIST))
@@ -225,7 +226,7 @@ def test_a_bad_part_keeps_the_rows_unpublished(store: Store, engine: Engine) -> 
             table="win_back",
             as_of=JAN_12,
             frame=tables["frame"],
-            parts={"excluded": tables["excluded"]},
+            parts={"excluded": tables["excluded"], "control": engine.from_arrow(NO_CONTROL)},
         )
     assert store.dates("win_back") == []
 
@@ -233,7 +234,7 @@ def test_a_bad_part_keeps_the_rows_unpublished(store: Store, engine: Engine) -> 
 def test_every_part_of_the_contract_is_needed(store: Store, engine: Engine) -> None:
     frame = campaign(engine, EXCLUDED)["frame"]
     with pytest.raises(
-        PartMismatch, match=r"parts rows are given, the contract has excluded, rows"
+        PartMismatch, match=r"parts rows are given, the contract has control, excluded, rows"
     ):
         publish(store, engine, CAMPAIGN_LIST, table="win_back", as_of=JAN_12, frame=frame)
 

@@ -247,6 +247,9 @@ def test_every_rule_of_a_table_is_described() -> None:
         *quality.VALIDATION_RULES,
         *quality.SUPPRESSION_RULES,
         *quality.LIST_RULES,
+        *quality.OUTCOME_RULES,
+        *quality.SEND_RULES,
+        *quality.EXPORT_RULES,
         *quality.DATABASE_RULES,
     }
     assert rules == set(quality.DESCRIPTIONS)
@@ -327,3 +330,37 @@ def test_scores_no_better_than_a_coin_warn() -> None:
     good = quality.segments_predict(candidate="a", auc=(0.6, 0.51, 0.7))
     coin = quality.segments_predict(candidate="a", auc=(0.6, 0.49, 0.7))
     assert (verdict(good), verdict(coin)) == ("passes", "warns")
+
+
+def outcome_row(verdict: str, low: float | None, high: float | None, **more: object) -> dict:
+    reason = "too few" if verdict == "not measurable" else None
+    values = {"campaign": "spring", "verdict": verdict, "reason": reason, "ratio_p_value": 0.4}
+    return {**values, "buyer_rate_low": low, "buyer_rate_high": high, **more}
+
+
+def test_a_claim_beyond_its_interval_is_never_published() -> None:
+    fair = [
+        outcome_row("uplift", 0.01, 0.2),
+        outcome_row("harm", -0.2, -0.01),
+        outcome_row("no difference seen", -0.1, 0.1),
+        outcome_row("not measurable", None, None),
+    ]
+    assert quality.claims_follow_intervals(fair).passed
+    for unfair in (
+        outcome_row("uplift", 0.0, 0.2),
+        outcome_row("uplift", None, None),
+        outcome_row("not measurable", 0.01, 0.2),
+        outcome_row("no difference seen", -0.1, 0.1, reason="but"),
+        outcome_row("not measurable", None, None, reason=None),
+    ):
+        found = quality.claims_follow_intervals([*fair, unfair])
+        assert (found.passed, found.blocking, found.n_failed) == (False, True, 1)
+        assert found.sample == ("spring",)
+
+
+def test_groups_that_were_not_drawn_as_declared_are_told() -> None:
+    rows = [outcome_row("not measurable", None, None, ratio_p_value=p) for p in (None, 0.001)]
+    assert quality.groups_as_drawn(rows).passed
+    odd = outcome_row("not measurable", None, None, campaign="odd", ratio_p_value=0.0004)
+    found = quality.groups_as_drawn([*rows, odd])
+    assert (found.passed, found.blocking, found.observed) == (False, False, "odd (p 0.0004)")

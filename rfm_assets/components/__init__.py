@@ -4,17 +4,22 @@ from importlib import import_module
 from typing import Any
 
 _MODULES = {
+    "AlertsComponent": "alerts",
     "BehaviorAnalysisComponent": "behavior_analysis",
     "BehavioralSegmentsComponent": "behavioral_segments",
     "ChurnAwareSegmentationComponent": "churn_aware_segments",
     "ChurnScoresComponent": "churn_scores",
+    "CampaignExportComponent": "campaign_export",
     "CampaignListComponent": "campaign_list",
+    "CampaignOutcomeComponent": "campaign_outcome",
+    "CampaignSendsComponent": "campaign_sends",
     "CustomerDataComponent": "customer_data",
     "CustomerSegmentationComponent": "customer_segments",
     "DeploymentComponent": "deployment",
     "EventDataComponent": "event_data",
     "LifetimeValueComponent": "lifetime_value",
     "PublishToPostgresComponent": "publish_to_postgres",
+    "ReportComponent": "report",
     "SegmentMovementComponent": "segment_movement",
     "SegmentSummaryComponent": "segment_summary",
     "SegmentValidationComponent": "segment_validation",

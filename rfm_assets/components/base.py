@@ -11,7 +11,15 @@ from datetime import UTC, date, datetime
 from typing import Annotated, Any, Self, TypeAlias
 
 import dagster as dg
-from pydantic import AfterValidator, ConfigDict, Field, JsonValue, WithJsonSchema, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    WithJsonSchema,
+    model_validator,
+)
 from pydantic.config import JsonDict
 
 from rfm_assets.components.deployment import DeploymentComponent, default_resources
@@ -24,6 +32,7 @@ from rfm_assets.components.weekly_refresh import (
 from rfm_assets.components.yaml_templates import FromTemplate
 from rfm_assets.domain.config import ConfigModel
 from rfm_assets.errors import InvalidConfig, InvalidTableName, did_you_mean
+from rfm_assets.planning import CONFIGURATION
 from rfm_assets.store import table_name
 
 
@@ -185,7 +194,12 @@ class RfmComponent(StrictComponent):
 
         Names, owners and schedules are left out: changing them does not change a table.
         """
+        return self.config_hash_with()
+
+    def config_hash_with(self, **loaded: BaseModel) -> str:
+        """The same, with the content of files in place of the settings that name them."""
         settings = self.model_dump(mode="json", exclude=set(RfmComponent.model_fields))
+        settings |= {name: one.model_dump(mode="json") for name, one in loaded.items()}
         text = json.dumps(settings, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -246,11 +260,13 @@ class RfmComponent(StrictComponent):
         metadata: Mapping[str, Any] | None = None,
         tags: Mapping[str, str] | None = None,
         partitioned: bool = True,
+        configuration: str | None = None,
     ) -> dg.AssetSpec:
         """The spec of one of the component's assets: the YAML's options over these defaults.
 
         `key` names a sibling of the main asset, which keeps its own description. An asset that is
-        not `partitioned` still belongs to the weekly refresh's job.
+        not `partitioned` still belongs to the weekly refresh's job. `configuration` is what its
+        next manifest says as `config_hash`, where that is not the component's own.
         """
         options, refreshes = self.asset, self._refreshes(context, partitioned=partitioned)
         main = key is None
@@ -259,7 +275,11 @@ class RfmComponent(StrictComponent):
             deps=[*deps, *(dg.AssetKey.from_user_string(dep) for dep in options.deps)],
             description=(options.description or self.description if main else None) or description,
             group_name=options.group_name or self.group_name or group_name,
-            metadata={**(metadata or {}), **options.metadata},
+            metadata={
+                **(metadata or {}),
+                **options.metadata,
+                CONFIGURATION: configuration or self.config_hash,
+            },
             owners=options.owners,
             tags={**(tags or {}), **refresh_tag(refreshes), **options.tags},
             kinds=set(kinds if options.kinds is None else options.kinds),

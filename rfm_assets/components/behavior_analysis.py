@@ -118,6 +118,7 @@ class BehaviorAnalysisComponent(BehaviorConfig, RfmComponent):
                     numeric_from=4,
                 ),
             },
+            configuration=self.config_hash_with(profile=profile),
         )
         checks = check_specs(self.key, CUSTOMER_BEHAVIOR, quality.BEHAVIOR_RULES)
 
@@ -197,7 +198,7 @@ class BehaviorAnalysisComponent(BehaviorConfig, RfmComponent):
                 quality.behavior_known(customers=staged.row_counts["rows"], known=known),
             ],
             run_id=run_id,
-            config_hash=self.config_hash,
+            config_hash=self.config_hash_with(profile=profile),
             source_fingerprint="".join(
                 one.manifest.source_fingerprint for one in snapshots.values()
             ),

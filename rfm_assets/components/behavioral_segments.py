@@ -26,9 +26,13 @@ from rfm_assets.domain.clustering import (
     reconciled,
 )
 from rfm_assets.domain.comparison import Comparison, compared
-from rfm_assets.domain.features import FEATURES, FeatureConfig, customer_features
+from rfm_assets.domain.features import (
+    FEATURES,
+    FeatureConfig,
+    customer_features,
+    customers_with_purchase,
+)
 from rfm_assets.domain.frames import Table
-from rfm_assets.domain.rfm import day_number
 from rfm_assets.engines.base import collect_rows
 from rfm_assets.errors import InvalidConfig, did_you_mean
 from rfm_assets.library import cluster_names
@@ -152,6 +156,7 @@ class BehavioralSegmentsComponent(ClusteringConfig, FeatureConfig, RfmComponent)
         clusters = inputs.engine.checkpoint(assigned(features, model))
         profiles = cluster_profiles(clusters, model)
         comparison = self._compared(clusters, inputs, week.day)
+        buyers = customers_with_purchase(transactions, as_of=week.day, config=self.measured)
         names = [feature.name for feature in self.measured.available]
         publication = publish(
             inputs.store,
@@ -170,7 +175,7 @@ class BehavioralSegmentsComponent(ClusteringConfig, FeatureConfig, RfmComponent)
             rules=lambda staged: [
                 quality.reconciles(
                     "customers_reconcile",
-                    whole=("customers with a purchase", self._buyers(transactions, week.day)),
+                    whole=("customers with a purchase", buyers),
                     parts={"in clusters": staged.row_counts["rows"]},
                 ),
                 quality.clusters_stable(
@@ -183,6 +188,7 @@ class BehavioralSegmentsComponent(ClusteringConfig, FeatureConfig, RfmComponent)
             inputs=inputs.provenance(),
             extra={
                 "model": model.model_dump(mode="json"),
+                "names": [rule.model_dump(mode="json") for rule in self.rules],
                 "comparison": comparison
                 and {
                     "with": self.customer_segments_asset_key,
@@ -196,17 +202,6 @@ class BehavioralSegmentsComponent(ClusteringConfig, FeatureConfig, RfmComponent)
         columns = stored_schema(publication.contract, publication.schema, about=about)
         shown["dagster/column_schema"] = dg.MetadataValue.table_schema(columns)
         return {self.key: Published(publication, shown)}
-
-    def _buyers(self, transactions: Table, as_of: date) -> int:
-        """Customers with a purchase in the history, counted without regard to orders."""
-        end = day_number(as_of)
-        bought = transactions.filter(
-            (nw.col("amount") > 0)
-            & ~self.failed
-            & (nw.col("day") >= end - self.history_days)
-            & (nw.col("day") < end)
-        )
-        return bought.select(nw.col("customer_id").n_unique()).collect().item()
 
     def _compared(self, clusters: Table, inputs: Inputs, as_of: date) -> Comparison | None:
         if self._by_rules is None:

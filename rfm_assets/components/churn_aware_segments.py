@@ -15,11 +15,15 @@ from rfm_assets.components.columns import column_lineage, table_schema
 from rfm_assets.components.execution import Published, Week, check_specs, publishing_assets
 from rfm_assets.components.inputs import Inputs
 from rfm_assets.components.rendering import markdown_table
-from rfm_assets.domain.churn import CategoryCuts, ChurnSegmentConfig, churn_segments
-from rfm_assets.domain.churn_tables import DecisionTable
+from rfm_assets.domain.churn import (
+    CategoryCuts,
+    ChurnSegmentConfig,
+    churn_segments,
+    risk_by_segment,
+)
+from rfm_assets.domain.churn_tables import RISK_LEVELS, DecisionTable
 from rfm_assets.domain.distribution import customers_by_segment
-from rfm_assets.domain.frames import UNITS_PER_MONEY, Table
-from rfm_assets.engines.base import collect_rows
+from rfm_assets.domain.frames import Table
 from rfm_assets.errors import InvalidConfig
 from rfm_assets.library import load_decisions
 from rfm_assets.publishing import publish
@@ -84,6 +88,7 @@ class ChurnAwareSegmentationComponent(ChurnSegmentConfig, RfmComponent):
                 "dagster/column_lineage": self._lineage(),
                 "decision table": table.reference,
             },
+            configuration=self.config_hash_with(decision_table=table),
         )
         checks = check_specs(self.key, _contract(table), quality.CHURN_SEGMENT_RULES)
 
@@ -143,7 +148,7 @@ class ChurnAwareSegmentationComponent(ChurnSegmentConfig, RfmComponent):
                 quality.scores_current(scores_of=scores.as_of, as_of=week.day),
             ],
             run_id=run_id,
-            config_hash=self.config_hash,
+            config_hash=self.config_hash_with(decision_table=table),
             source_fingerprint=segments.manifest.source_fingerprint,
             inputs=inputs.provenance(),
             extra={
@@ -199,42 +204,34 @@ def _scale(segments: Snapshot) -> int:
 def _shown(
     rows: Table, table: DecisionTable, cuts: CategoryCuts | None
 ) -> dict[str, dg.MetadataValue | str]:
-    counted = collect_rows(
-        rows.group_by("segment", "churn_risk_level").agg(nw.len().alias("customers"))
-    )
-    total = sum(row["customers"] for row in counted)
-    cells = {(row["segment"], row["churn_risk_level"]): row["customers"] for row in counted}
-    levels = ("Low", "Medium", "High", "Critical")
-    by_segment = {
-        name: sum(n for (segment, _), n in cells.items() if segment == name) for name in table.names
-    }
     shown: dict[str, dg.MetadataValue | str] = {
         "segments": markdown_table(
-            ["segment", "customers", "share, %", *(f"{level.lower()} risk" for level in levels)],
+            [
+                "segment",
+                "customers",
+                "share, %",
+                *(f"{level.lower()} risk" for level in RISK_LEVELS),
+            ],
             [
                 [
-                    name,
-                    customers,
-                    100 * customers / total if total else 0.0,
-                    *(cells.get((name, level)) for level in levels),
+                    one.segment,
+                    one.customers,
+                    one.customers_pct,
+                    *(one.by_level.get(level) for level in RISK_LEVELS),
                 ]
-                for name, customers in by_segment.items()
+                for one in risk_by_segment(rows, table)
             ],
         )
     }
     if cuts is not None:
-        low = {name: ends[0] for name, ends in cuts.cuts.items()}
-        high = {name: ends[1] for name, ends in cuts.cuts.items()}
+        low = {name: ends[0] for name, ends in cuts.as_read().items()}
+        high = {name: ends[1] for name, ends in cuts.as_read().items()}
         shown["categories"] = markdown_table(
             ["", "Low", "High"],
             [
-                ["recency, days", f"{-low['R']:,.0f} or more", f"fewer than {-high['R']:,.0f}"],
+                ["recency, days", f"{low['R']:,.0f} or more", f"fewer than {high['R']:,.0f}"],
                 ["frequency", f"up to {low['F']:,.0f}", f"more than {high['F']:,.0f}"],
-                [
-                    "monetary",
-                    f"up to {low['M'] / UNITS_PER_MONEY:,.2f}",
-                    f"more than {high['M'] / UNITS_PER_MONEY:,.2f}",
-                ],
+                ["monetary", f"up to {low['M']:,.2f}", f"more than {high['M']:,.2f}"],
                 ["engagement", f"up to {low['E']:,g}", f"more than {high['E']:,g}"],
             ],
         )

@@ -1,6 +1,7 @@
 """`ChurnScoresComponent`: who will not buy again, from a file or by a model trained here."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -28,10 +29,12 @@ from rfm_assets.domain.config import ConfigModel
 from rfm_assets.domain.features import customer_features
 from rfm_assets.domain.frames import Table
 from rfm_assets.engines.base import collect_rows
+from rfm_assets.erased import erased_among, without
 from rfm_assets.errors import InvalidConfig
 from rfm_assets.publishing import Staged, publish
 from rfm_assets.schemas import CHURN_SCORES, TableContract
 from rfm_assets.sources.customers import FileSource
+from rfm_assets.sources.files import require_younger
 from rfm_assets.sources.scores import ScoreReading, read_scores
 from rfm_assets.store import table_name
 from rfm_assets.validation import SAMPLE_ROWS, CheckOutcome
@@ -198,7 +201,7 @@ class ChurnScoresComponent(RfmComponent):
     def _read(
         self, week: Week, inputs: Inputs, root: Path, run: dg.AssetExecutionContext
     ) -> Mapping[dg.AssetKey, Published]:
-        reading = self._reading(inputs, root)
+        reading = _without_erased(self._reading(inputs, root), inputs)
         for name in reading.headless:
             run.log.warning(
                 "%s: its first line is no header; its columns are read by position, the customer "
@@ -240,7 +243,9 @@ class ChurnScoresComponent(RfmComponent):
             engine=inputs.engine,
             root=root,
         )
-        reading.require_younger_than(self.file.max_age_days, now=datetime.now(UTC))
+        require_younger(
+            reading.name, reading.written_at, self.file.max_age_days, now=datetime.now(UTC)
+        )
         return reading
 
     def _rules(
@@ -345,3 +350,11 @@ def _shown(model: ChurnModel, judged: Judgement | None) -> dict[str, dg.Metadata
 def _gain(judged: Judgement, name: str) -> str:
     gain = judged.gains.get(name)
     return "" if gain is None else with_interval(gain, sign=True)
+
+
+def _without_erased(reading: ScoreReading, inputs: Inputs) -> ScoreReading:
+    erased = erased_among(inputs.store, reading.table)
+    if not erased:
+        return reading
+    table = inputs.engine.checkpoint(without(reading.table, erased))
+    return replace(reading, table=table, rows=_count(table))

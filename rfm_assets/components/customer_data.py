@@ -16,6 +16,7 @@ from rfm_assets.components.execution import Published, Week, check_specs, publis
 from rfm_assets.components.inputs import Inputs
 from rfm_assets.domain.config import ConfigModel
 from rfm_assets.domain.segments import STORED_COLUMNS
+from rfm_assets.erased import erased_among, without
 from rfm_assets.publishing import publish
 from rfm_assets.schemas import CUSTOMER_DATA
 from rfm_assets.sources.config import Attribute, TimeZoneName, freely_named, short_attributes
@@ -103,10 +104,13 @@ class CustomerDataComponent(RfmComponent):
             time_zone=self.time_zone,
             generate_until=today,
         )
+        erased = erased_among(inputs.store, reading.table)
         left_out = {
             "rows without customer": reading.rows_without_customer,
             "broken lines": reading.broken_lines,
         }
+        if erased:
+            left_out["erased"] = len(erased)
         unreadable = {f"unreadable/{name}": n for name, n in reading.unreadable.items()}
         kinds = {name: a.kind for name, a in self.columns.attributes.items()}
         publication = publish(
@@ -115,7 +119,7 @@ class CustomerDataComponent(RfmComponent):
             CUSTOMER_DATA,
             table=table_name(self.key.path),
             as_of=None,
-            frame=reading.table,
+            frame=without(reading.table, erased),
             rules=[
                 quality.attributes_readable(
                     unreadable=reading.unreadable,

@@ -6,8 +6,6 @@ from typing import Any, ClassVar
 from zoneinfo import ZoneInfo
 
 import dagster as dg
-import narwhals as nw
-import pandera.pandas as pa
 from pydantic import Field
 
 from rfm_assets import quality
@@ -17,10 +15,8 @@ from rfm_assets.components.execution import Published, Week, check_specs, publis
 from rfm_assets.components.inputs import Inputs
 from rfm_assets.components.rendering import markdown_table, score_heat_map, score_table
 from rfm_assets.domain.distribution import (
-    Totals,
     customers_by_segment,
     score_grid,
-    totals_of_customers,
     totals_of_transactions,
 )
 from rfm_assets.domain.frames import Table
@@ -32,8 +28,9 @@ from rfm_assets.domain.summaries import SummaryConfig, segment_summary
 from rfm_assets.engines.base import collect_rows
 from rfm_assets.errors import SnapshotMissing
 from rfm_assets.library import load_scheme
-from rfm_assets.publishing import Staged, publish
-from rfm_assets.schemas import CUSTOMER_SEGMENTS, TableContract
+from rfm_assets.publishing import Staged
+from rfm_assets.recording import publish_segments, segments_contract, segments_fingerprint
+from rfm_assets.schemas import CUSTOMER_SEGMENTS
 from rfm_assets.store import Snapshot, table_name
 from rfm_assets.validation import CheckOutcome
 
@@ -91,13 +88,14 @@ class CustomerSegmentationComponent(SegmentationConfig, RfmComponent):
                 "dagster/column_lineage": _lineage(upstream, self.key),
                 "segment scheme": scheme.reference if scheme else "none",
             },
+            configuration=segments_fingerprint(self.config, scheme),
         )
         rules = [
             rule
             for rule in quality.SEGMENT_RULES
             if rule != "reference_drift" or self.checks.reference is not None
         ]
-        checks = check_specs(self.key, _contract(scheme), rules)
+        checks = check_specs(self.key, segments_contract(scheme), rules)
         weekly = self.weekly(context)
         zone = ZoneInfo(weekly.time_zone if weekly else "UTC")
 
@@ -144,33 +142,31 @@ class CustomerSegmentationComponent(SegmentationConfig, RfmComponent):
             attributes=inputs.rows(inputs.snapshot(customers, week.day)) if customers else None,
             checkpoint=inputs.engine.checkpoint,
         )
-        publication = publish(
+        publication = publish_segments(
             inputs.store,
             inputs.engine,
-            _scored(_contract(scheme), result.cut_points.scale),
+            result,
             table=table_name(self.key.path),
             as_of=week.day,
-            frame=result.table.with_columns(segmented_at=nw.lit(stamp)),
-            parts={"excluded": result.excluded},
+            config=self.config,
+            scheme=scheme,
+            whole=totals_of_transactions(
+                transactions, as_of=week.day, days=self.analysis_period_days
+            ),
+            stamp=stamp,
             rules=lambda staged: self._rules(
                 staged,
-                result,
                 inputs,
                 before=before,
                 as_of=week.day,
                 in_this_run=in_this_run,
                 read_on=_day_of(source, zone),
-                whole=totals_of_transactions(
-                    transactions, as_of=week.day, days=self.analysis_period_days
-                ),
             ),
-            run_id=run_id,
-            config_hash=_content(self.config, scheme).fingerprint(),
-            source_fingerprint=source.manifest.source_fingerprint,
-            cut_points=result.cut_points.model_dump(mode="json"),
-            counts=result.counts,
-            inputs=inputs.provenance(),
-            extra={"scheme": scheme.model_dump(mode="json") if scheme else None},
+            origin={
+                "run_id": run_id,
+                "source_fingerprint": source.manifest.source_fingerprint,
+                "inputs": dict(inputs.provenance()),
+            },
         )
         shown = self._shown(publication.snapshot, result, scheme, inputs)
         for outcome in publication.outcomes:
@@ -190,19 +186,16 @@ class CustomerSegmentationComponent(SegmentationConfig, RfmComponent):
     def _rules(
         self,
         staged: Staged,
-        result: Segmentation,
         inputs: Inputs,
         *,
         before: Snapshot | None,
         as_of: date,
         in_this_run: Container[date],
         read_on: date | None,
-        whole: Totals,
     ) -> list[CheckOutcome]:
         now = customers_by_segment(staged.rows)
         return [
             quality.transactions_cover_week(read_on=read_on, as_of=as_of),
-            *_totals_reconcile(staged, result, whole),
             quality.largest_segment(customers=now, checks=self.checks),
             quality.drift(_shift_since(before, now, inputs), checks=self.checks),
             *self._reference_drift(now, inputs, as_of),
@@ -256,29 +249,6 @@ def _day_of(snapshot: Snapshot, zone: ZoneInfo) -> date | None:
     return None if made is None else made.astimezone(zone).date()
 
 
-def _totals_reconcile(staged: Staged, result: Segmentation, whole: Totals) -> list[CheckOutcome]:
-    stored = totals_of_customers(staged.rows)
-    return [
-        quality.reconciles(
-            "customers_reconcile",
-            whole=("customers in the transactions", whole.customers),
-            parts={
-                "segmented": stored.customers,
-                "left out": staged.row_counts["excluded"],
-            },
-        ),
-        quality.reconciles(
-            "money_reconciles",
-            whole=("amounts of the window", whole.units),
-            parts={
-                "segmented": stored.units,
-                "left out": result.counts["monetary_units_excluded"],
-            },
-            decimals=4,
-        ),
-    ]
-
-
 def _shift_since(
     then: Snapshot | None, now: Mapping[str, int], inputs: Inputs
 ) -> quality.Shift | None:
@@ -291,27 +261,6 @@ def _shift_since(
         customers=min(sum(before.values()), sum(now.values())),
         largest=largest_shifts(before, now),
     )
-
-
-def _content(config: SegmentationConfig, scheme: Scheme | None) -> SegmentationConfig:
-    """The configuration with the scheme's content in place of its name or file."""
-    if scheme is None:
-        return config
-    return config.model_copy(update={"segment_scheme": scheme.model_dump(mode="json")})
-
-
-def _contract(scheme: Scheme | None) -> TableContract:
-    """The stored contract, narrowed to this scheme's names."""
-    if scheme is None:
-        return CUSTOMER_SEGMENTS
-    return CUSTOMER_SEGMENTS.narrowed("segment", pa.Check.isin(scheme.names), nullable=False)
-
-
-def _scored(contract: TableContract, scale: int) -> TableContract:
-    """The contract, narrowed to this scale's scores; custom cut points set it at run time."""
-    for column in ("R_score", "F_score", "M_score", "RFM_score"):
-        contract = contract.narrowed(column, pa.Check.in_range(1, scale))
-    return contract
 
 
 def _cut_point_table(points: CutPoints) -> dg.MarkdownMetadataValue:

@@ -12,13 +12,19 @@ import dagster as dg
 from pydantic import Field, model_validator
 
 from rfm_assets.components.io_manager import StoreIOManager
-from rfm_assets.components.resources import EngineResource, StoreResource
+from rfm_assets.components.resources import STORE_KEY, EngineResource, StoreResource
 from rfm_assets.components.strict_yaml import StrictComponent
+from rfm_assets.domain.controls import ControlConfig
 from rfm_assets.engines.opening import EngineName
 from rfm_assets.engines.spark_engine import LOCAL, missing_for_spark
+from rfm_assets.erased import KEY_VARIABLE
 from rfm_assets.errors import InvalidConfig
 from rfm_assets.loading import DEFAULT_ROOT, ROOT_VARIABLE
+from rfm_assets.retention import RetentionPolicy, prune
 from rfm_assets.sources.places import reachable
+
+PRUNE = "prune_store"
+"""Name of the job, its op and its schedule."""
 
 
 class DeploymentComponent(StrictComponent):
@@ -74,6 +80,24 @@ class DeploymentComponent(StrictComponent):
         examples=[{"spark.driver.memory": "4g"}],
     )
 
+    global_control: ControlConfig | None = Field(
+        default=None,
+        description="A share of all customers whom no campaign contacts",
+        examples=[{"share": 0.05, "experiment": "never_contacted_2026"}],
+    )
+
+    erasure_key_variable: str = Field(
+        default=KEY_VARIABLE,
+        pattern=r"^[A-Za-z_][A-Za-z0-9_]*$",
+        description="Environment variable with the secret that erased customers are recognised by; "
+        "needed once `rfm erase` was used",
+    )
+    retention: RetentionPolicy | None = Field(
+        default=None,
+        description="How long snapshots are kept; by default all of them. A job and a schedule "
+        "called `prune_store` then remove what is older, as `rfm prune` does",
+        examples=[{"weeks": 104, "then": "monthly", "for_months": 36}],
+    )
     io_manager_key: str = Field(
         default="io_manager",
         min_length=1,
@@ -112,12 +136,15 @@ class DeploymentComponent(StrictComponent):
 
     def definitions(self, context: dg.ComponentLoadContext) -> dg.Definitions:
         store, engine = self.resources(context.project_root)
+        job = None if self.retention is None else _prune_job(self.retention)
         return dg.Definitions(
+            jobs=[job] if job else [],
+            schedules=[_prune_schedule(job, self.retention)] if job and self.retention else [],
             resources={
                 "rfm_store": store,
                 "rfm_engine": engine,
                 self.io_manager_key: StoreIOManager(store=store, engine=engine),
-            }
+            },
         )
 
     def resources(self, project: Path) -> tuple[StoreResource, EngineResource]:
@@ -134,6 +161,33 @@ class DeploymentComponent(StrictComponent):
                 spark_config=self.spark_config,
             ),
         )
+
+
+def _prune_job(policy: RetentionPolicy) -> dg.JobDefinition:
+    @dg.op(
+        name=PRUNE,
+        required_resource_keys={STORE_KEY},
+        description="Removes snapshots that the deployment's `retention` does not keep.",
+    )
+    def prune_store(context: dg.OpExecutionContext) -> None:
+        store = getattr(context.resources, STORE_KEY).get_store()
+        for one in prune(store, policy):
+            context.log.info(one.sentence())
+
+    @dg.job(name=PRUNE, description="Removes snapshots past their time, as `rfm prune` does.")
+    def job() -> None:
+        prune_store()
+
+    return job
+
+
+def _prune_schedule(job: dg.JobDefinition, policy: RetentionPolicy) -> dg.ScheduleDefinition:
+    return dg.ScheduleDefinition(
+        name=PRUNE,
+        job=job,
+        cron_schedule=policy.cron_schedule,
+        default_status=dg.DefaultScheduleStatus.RUNNING,
+    )
 
 
 @functools.cache

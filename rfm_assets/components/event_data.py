@@ -1,10 +1,9 @@
 """`EventDataComponent`: what customers do besides buying, cleaned; the unusable is set aside."""
 
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Any, ClassVar
-from zoneinfo import ZoneInfo
 
 import dagster as dg
 import narwhals as nw
@@ -12,17 +11,15 @@ from pydantic import Field, field_validator
 
 from rfm_assets import quality
 from rfm_assets.components.base import RfmComponent
-from rfm_assets.components.columns import table_schema
-from rfm_assets.components.execution import Published, Week, check_specs, publishing_assets
+from rfm_assets.components.execution import Published
+from rfm_assets.components.ingestion import Ingestion, reasons_table, telling
 from rfm_assets.components.inputs import Inputs
-from rfm_assets.components.rendering import markdown_table
 from rfm_assets.domain.config import ConfigModel
 from rfm_assets.domain.frames import Table
-from rfm_assets.domain.rfm import EPOCH, day_number
+from rfm_assets.domain.rfm import day_number
 from rfm_assets.domain.row_policy import TransactionPolicy
-from rfm_assets.domain.transactions import PolicyResult, apply_policy
-from rfm_assets.errors import SnapshotMissing
-from rfm_assets.publishing import Staged, publish
+from rfm_assets.domain.transactions import apply_policy
+from rfm_assets.erased import erased_among
 from rfm_assets.schemas import EVENT_DATA, EVENT_DATA_REJECTS
 from rfm_assets.sources.config import (
     Attribute,
@@ -32,9 +29,7 @@ from rfm_assets.sources.config import (
     freely_named,
     short_attributes,
 )
-from rfm_assets.sources.reading import Reading, naming_failures, read
-from rfm_assets.store import table_name
-from rfm_assets.validation import CheckOutcome
+from rfm_assets.sources.reading import read
 
 TAKEN = ("customer_id", "timestamp", "day", "event", "order_id", "amount", "date")
 
@@ -96,49 +91,34 @@ class EventDataComponent(RfmComponent):
         description="When events warn, and when they are not published.",
     )
 
+    @property
+    def _ingestion(self) -> Ingestion:
+        return Ingestion(
+            component=self,
+            kept=EVENT_DATA,
+            rejects=EVENT_DATA_REJECTS,
+            rules=quality.EVENT_RULES,
+            checks=self.checks,
+            settings=self.config_hash,
+            time_zone=self.time_zone,
+        )
+
     def definitions(self, context: dg.ComponentLoadContext) -> dg.Definitions:
-        rejects_key = self.sibling_key("rejects")
-        kinds = {name: a.kind for name, a in self.columns.attributes.items()}
-        main = self.asset_spec(
+        ingestion = self._ingestion
+        return ingestion.assets(
             context,
-            description="Canonical events: one row per thing that a customer did. Each run reads "
+            kept="Canonical events: one row per thing that a customer did. Each run reads "
             "the whole source again. Rows that cannot be used stand in "
-            f"`{rejects_key.to_user_string()}`.",
-            group_name="transactions",
-            kinds=["table", "parquet", self.source.type],
-            metadata={"dagster/column_schema": table_schema(EVENT_DATA, more=kinds)},
-            partitioned=False,
-        )
-        rejects = self.asset_spec(
-            context,
-            key=rejects_key,
-            description="Source rows that could not be used, as they stood, each with its line "
+            f"`{ingestion.rejects_key.to_user_string()}`.",
+            rejects="Source rows that could not be used, as they stood, each with its line "
             "and one reason; the event stands in `order_id`.",
-            group_name="transactions",
-            kinds=["table", "parquet"],
-            metadata={"dagster/column_schema": table_schema(EVENT_DATA_REJECTS)},
-            partitioned=False,
-        )
-        checks = [
-            *check_specs(self.key, EVENT_DATA, quality.EVENT_RULES),
-            *check_specs(rejects_key, EVENT_DATA_REJECTS, ()),
-        ]
-        root = context.project_root
-
-        def work(
-            run: dg.AssetExecutionContext, _: Week, inputs: Inputs
-        ) -> Mapping[dg.AssetKey, Published]:
-            # What lies in the future now cannot be used.
-            now = datetime.now(ZoneInfo(self.time_zone))
-            with inputs.reading() as reading:
-                return self._publish(reading, root, now, rejects_key, run.run.run_id)
-
-        return publishing_assets(
-            self, context, specs=[rejects, main], checks=checks, work=work, partitioned=False
+            source_type=self.source.type,
+            attributes=self.columns.attributes,
+            ingest=self._publish,
         )
 
     def _publish(
-        self, inputs: Inputs, root: Path, now: datetime, rejects_key: dg.AssetKey, run_id: str
+        self, context: dg.AssetExecutionContext, inputs: Inputs, root: Path, now: datetime
     ) -> Mapping[dg.AssetKey, Published]:
         reading = read(
             self.source,
@@ -148,78 +128,24 @@ class EventDataComponent(RfmComponent):
             time_zone=self.time_zone,
             generate_until=now.date(),
         )
-        with naming_failures(reading.name):
+        with telling(context, reading):
             result = apply_policy(
                 _without_event_is_broken(reading.table),
                 TransactionPolicy(future_skew_days=self.future_skew_days),
                 now_day=day_number(now.date()),
                 checkpoint=inputs.engine.checkpoint,
+                erased=erased_among(inputs.store, reading.table),
             )
-            rejects = publish(
-                inputs.store,
-                inputs.engine,
-                EVENT_DATA_REJECTS,
-                table=table_name(rejects_key.path),
-                as_of=None,
-                frame=result.rejects,
-                run_id=run_id,
-                config_hash=self.config_hash,
-                source_fingerprint=reading.source_fingerprint,
-                counts=dict(result.counts.rejected_by_reason),
-            )
-            set_aside = rejects.snapshot.manifest.row_counts["rows"]
-            kept = publish(
-                inputs.store,
-                inputs.engine,
-                EVENT_DATA,
-                table=table_name(self.key.path),
-                as_of=None,
+            return self._ingestion.publish(
+                context,
+                inputs,
+                reading,
+                result,
                 frame=_as_events(result.kept, list(self.columns.attributes)),
-                rules=lambda staged: self._rules(
-                    staged, reading, result, set_aside=set_aside, now=now, inputs=inputs
-                ),
-                run_id=run_id,
-                config_hash=self.config_hash,
-                source_fingerprint=reading.source_fingerprint,
-                counts=result.counts.as_dict(),
+                metadata={"set aside": reasons_table(result.counts.rejected_by_reason)},
+                elsewhere={"dropped": result.counts.rows_dropped},
+                now=now,
             )
-        reasons = markdown_table(["reason", "rows"], result.counts.rejected_by_reason.items())
-        return {
-            rejects_key: Published(rejects, {"reasons": reasons}),
-            self.key: Published(kept, {"set aside": reasons}),
-        }
-
-    def _rules(
-        self,
-        staged: Staged,
-        reading: Reading,
-        result: PolicyResult,
-        *,
-        set_aside: int,
-        now: datetime,
-        inputs: Inputs,
-    ) -> list[CheckOutcome]:
-        counts = result.counts
-        newest = None if counts.newest_day is None else EPOCH + timedelta(days=counts.newest_day)
-        try:
-            before = inputs.store.snapshot(table_name(self.key.path), None)
-            rows_before = before.manifest.row_counts["rows"]
-        except SnapshotMissing:
-            rows_before = None
-        return [
-            quality.reconciles(
-                "rows_reconcile",
-                whole=("rows read", reading.rows),
-                parts={"kept": staged.row_counts["rows"], "set aside": set_aside},
-            ),
-            quality.reject_rate(
-                rows_in=counts.rows_in, by_reason=counts.rejected_by_reason, checks=self.checks
-            ),
-            quality.volume(
-                rows=staged.row_counts["rows"], rows_before=rows_before, checks=self.checks
-            ),
-            quality.freshness(newest=newest, today=now.date(), checks=self.checks),
-        ]
 
 
 def _without_event_is_broken(parsed: Table) -> Table:

@@ -287,7 +287,7 @@ def _check_results(
                 metadata={
                     "observed": shown.observed,
                     "expected": shown.expected,
-                    "next step": shown.next_step or "none",
+                    **({"next step": shown.next_step or "none"} if failed else {}),
                     "as of": week.label,
                     **({"failing weeks": [w.label for w, _ in failed]} if failed else {}),
                     **({"examples": list(shown.sample)} if shown.sample else {}),

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, timedelta
 
 import dagster as dg
 
@@ -34,11 +34,26 @@ class Inputs:
         return snapshot
 
     def before(self, key: dg.AssetKey, as_of: date) -> Snapshot | None:
-        """The last snapshot before `as_of`, if there is one."""
+        """The last snapshot before `as_of`, the date that is computed, if there is one."""
         snapshot = self.store.before(table_name(key.path), as_of)
         if snapshot is not None:
             self.versions[f"{snapshot.table} before"] = snapshot.version
         return snapshot
+
+    def until(self, key: dg.AssetKey, day: date) -> Snapshot | None:
+        """The last snapshot of a day or before it, if there is one, noted under its own date."""
+        snapshot = self.store.before(table_name(key.path), day + timedelta(days=1))
+        if snapshot is not None:
+            self.versions[f"{snapshot.table} as of {snapshot.as_of}"] = snapshot.version
+        return snapshot
+
+    def between(self, key: dg.AssetKey, first: date, before: date) -> list[Snapshot]:
+        """The snapshots from a date on to the one before another; none of a table without any."""
+        name = table_name(key.path)
+        dates = self.store.dates(name) if name in self.store.tables() else []
+        found = [self.store.snapshot(name, day) for day in dates if first <= day < before]
+        self.versions |= {f"{name} as of {one.as_of}": one.version for one in found}
+        return found
 
     def rows(self, snapshot: Snapshot, part: str = ROWS) -> Table:
         """The stored rows, lazily."""

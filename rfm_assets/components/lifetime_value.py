@@ -1,7 +1,6 @@
 """`LifetimeValueComponent`: expected purchases and value of every customer, week by week."""
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from datetime import timedelta
 from typing import Any, ClassVar, Self
 
@@ -16,19 +15,15 @@ from rfm_assets.components.execution import Published, Week, check_specs, publis
 from rfm_assets.components.inputs import Inputs
 from rfm_assets.components.rendering import markdown_table
 from rfm_assets.domain.credible import installed
-from rfm_assets.domain.frames import Table
 from rfm_assets.domain.lifetime_value import (
     MOST_REPEATS,
-    Holdout,
     LifetimeValue,
     LifetimeValueConfig,
-    Models,
     lifetime_value,
-    purchase_days,
 )
 from rfm_assets.engines.base import collect_rows
 from rfm_assets.errors import InvalidConfig
-from rfm_assets.publishing import publish
+from rfm_assets.recording import publish_lifetime_value
 from rfm_assets.schemas import CUSTOMER_LIFETIME_VALUE
 from rfm_assets.store import table_name
 
@@ -83,6 +78,7 @@ class LifetimeValueComponent(LifetimeValueConfig, RfmComponent):
                 "dagster/column_schema": table_schema(CUSTOMER_LIFETIME_VALUE),
                 "dagster/column_lineage": _lineage(upstream, self.key),
             },
+            configuration=self.config.fingerprint(),
         )
         checks = check_specs(self.key, CUSTOMER_LIFETIME_VALUE, quality.LIFETIME_VALUE_RULES)
 
@@ -105,66 +101,22 @@ class LifetimeValueComponent(LifetimeValueConfig, RfmComponent):
             checkpoint=inputs.engine.checkpoint,
             from_native=inputs.engine.from_native,
         )
-        held = result.holdout
-        publication = publish(
+        publication = publish_lifetime_value(
             inputs.store,
             inputs.engine,
-            CUSTOMER_LIFETIME_VALUE,
+            transactions,
+            result,
             table=table_name(self.key.path),
             as_of=week.day,
-            frame=result.table,
-            rules=lambda staged: [
-                quality.reconciles(
-                    "customers_reconcile",
-                    whole=(
-                        "customers with a purchase",
-                        _customers(purchase_days(transactions, as_of=week.day, config=self.config)),
-                    ),
-                    parts={"estimated": staged.row_counts["rows"]},
-                ),
-                quality.holdout_error(
-                    held.expected if held else None,
-                    held.observed if held else 0,
-                    days=self.holdout_days,
-                    checks=self.checks,
-                ),
-            ],
-            run_id=run_id,
-            config_hash=self.config.fingerprint(),
-            source_fingerprint=source.manifest.source_fingerprint,
-            inputs=inputs.provenance(),
-            extra={
-                "models": _kept(result.models),
-                "holdout": _judged(held),
-                "credible": {
-                    name: [one.value, one.low, one.high]
-                    for name, one in (result.credible or {}).items()
-                },
+            config=self.config,
+            checks=self.checks,
+            origin={
+                "run_id": run_id,
+                "source_fingerprint": source.manifest.source_fingerprint,
+                "inputs": dict(inputs.provenance()),
             },
         )
         return {self.key: Published(publication, _shown(result))}
-
-
-def _customers(days: Table) -> int:
-    return days.select(nw.col("customer_id").n_unique()).collect().item()
-
-
-def _kept(models: Models) -> dict[str, Any]:
-    """The models as data: with these numbers anybody can compute the same again."""
-    return {
-        "bg_nbd": models.purchases.model_dump(),
-        "gamma_gamma": models.spend.model_dump(),
-        "unit_of_time": "week",
-        "customers": models.customers,
-        "repeat_customers": models.repeat_customers,
-    }
-
-
-def _judged(held: Holdout | None) -> dict[str, Any] | None:
-    if held is None:
-        return None
-    classes = [asdict(one) for one in held.classes]
-    return asdict(held) | {"cut": held.cut.isoformat(), "classes": classes}
 
 
 def _shown(result: LifetimeValue) -> dict[str, dg.MetadataValue | str]:

@@ -112,6 +112,7 @@ class SegmentMovementComponent(RfmComponent):
             frame=moves,
             rules=rules,
             run_id=run_id,
+            config_hash=self.config_hash,
             inputs=inputs.provenance(),
         )
         scheme = stored_scheme(now)

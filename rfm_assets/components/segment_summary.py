@@ -13,11 +13,11 @@ from rfm_assets.components.execution import Published, Week, check_specs, publis
 from rfm_assets.components.inputs import Inputs
 from rfm_assets.components.rendering import markdown_table
 from rfm_assets.components.scheme_lookup import scheme_at_load, stored_scheme
-from rfm_assets.domain.summaries import SummaryConfig, segment_summary, tiers_by_name
+from rfm_assets.domain.summaries import SummaryConfig, tiers_by_name
 from rfm_assets.engines.base import collect_rows
 from rfm_assets.errors import InvalidConfig
 from rfm_assets.library import benchmarks
-from rfm_assets.publishing import publish
+from rfm_assets.recording import publish_summary
 from rfm_assets.schemas import SEGMENT_SUMMARY
 from rfm_assets.store import table_name
 
@@ -78,6 +78,7 @@ class SegmentSummaryComponent(SummaryConfig, RfmComponent):
                     }
                 ),
             },
+            configuration=self.config.fingerprint(),
         )
         checks = check_specs(self.key, SEGMENT_SUMMARY, quality.SUMMARY_RULES)
 
@@ -101,33 +102,22 @@ class SegmentSummaryComponent(SummaryConfig, RfmComponent):
                 reason="has scores, but no segments to sum up",
                 fix="Set `use_predefined_segments: true` there, or remove this component.",
             )
-        summary = segment_summary(
-            inputs.rows(now),
-            inputs.rows(before) if before else None,
-            scheme=scheme,
-            config=self.config,
-            as_of=week.day,
-            benchmark=benchmarks()[self.industry] if self.industry else None,
-        )
-        publication = publish(
+        publication = publish_summary(
             inputs.store,
             inputs.engine,
-            SEGMENT_SUMMARY,
+            now,
+            inputs.rows(now),
+            inputs.rows(before) if before else None,
             table=table_name(self.key.path),
             as_of=week.day,
-            frame=summary,
-            rules=lambda staged: [
-                quality.reconciles(
-                    "customers_reconcile",
-                    whole=("customers of the snapshot", now.manifest.row_counts["rows"]),
-                    parts={
-                        "in segments": sum(row["customers"] for row in collect_rows(staged.rows))
-                    },
-                )
-            ],
-            run_id=run_id,
-            config_hash=self.config.fingerprint(),
-            inputs=inputs.provenance(),
+            config=self.config,
+            scheme=scheme,
+            benchmark=benchmarks()[self.industry] if self.industry else None,
+            origin={
+                "run_id": run_id,
+                "source_fingerprint": "",
+                "inputs": dict(inputs.provenance()),
+            },
         )
         rows = collect_rows(inputs.rows(publication.snapshot).sort("customers", descending=True))
         metadata = {

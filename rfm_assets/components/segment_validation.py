@@ -17,7 +17,13 @@ from rfm_assets.components.inputs import Inputs
 from rfm_assets.components.rendering import markdown_table, with_interval
 from rfm_assets.domain.config import ConfigModel
 from rfm_assets.domain.frames import Table
-from rfm_assets.domain.segment_validation import Candidate, Predicted, Validation, validated
+from rfm_assets.domain.segment_validation import (
+    Candidate,
+    Predicted,
+    Validation,
+    rates_in_per_cent,
+    validated,
+)
 from rfm_assets.domain.validation_candidates import (
     AnyCandidate,
     ChurnAwareCandidate,
@@ -289,13 +295,13 @@ def _shown(
                     row["candidate"],
                     row["segment"],
                     row["customers_pct"],
-                    100 * row["repurchase_rate"],
-                    100 * row["rate_low"],
-                    100 * row["rate_high"],
+                    row["repurchase_pct"],
+                    row["low_pct"],
+                    row["high_pct"],
                     row["lift"],
                     row["revenue_pct"],
                 ]
-                for row in collect_rows(validation.segments)
+                for row in collect_rows(rates_in_per_cent(validation.segments))
             ],
             numeric_from=2,
         ),

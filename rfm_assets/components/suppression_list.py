@@ -1,14 +1,14 @@
 """`SuppressionListComponent`: who must not be contacted, from segments and from a file."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 import dagster as dg
 import pandera.pandas as pa
-from pydantic import Field, model_validator
+from pydantic import Field, JsonValue, model_validator
 
 from rfm_assets import quality
 from rfm_assets.components.base import AssetName, RfmComponent
@@ -25,15 +25,18 @@ from rfm_assets.domain.suppression import (
     suppression_list,
     unknown_entries,
 )
+from rfm_assets.erased import erased_among, without
 from rfm_assets.errors import InvalidConfig
 from rfm_assets.publishing import publish
 from rfm_assets.schemas import SUPPRESSION_LIST
 from rfm_assets.sources.config import Attribute
 from rfm_assets.sources.customers import CustomerReading, FileSource, read_customers
+from rfm_assets.sources.files import require_younger
 from rfm_assets.store import Snapshot, table_name
 from rfm_assets.validation import CheckOutcome
 
 ENTRIES = "entries read"
+ERASED = "entries of erased customers"
 CONTRACT = SUPPRESSION_LIST.narrowed("reason", pa.Check.isin(SUPPRESSION_REASONS))
 
 
@@ -87,6 +90,12 @@ class SuppressionListComponent(SuppressionConfig, RfmComponent):
         "segments": ["Lost"],
     }
 
+    kind: Literal["mixed", "consent", "paid_media"] = Field(
+        default="mixed",
+        description="`consent` for people who said no or cannot be reached: every campaign list of "
+        "the project heeds such a list first, whether it names it or not. `paid_media` for money "
+        "that is saved; it holds, as `mixed` does, for the lists that name it.",
+    )
     customer_segments_asset_key: AssetName = Field(
         default="customer_segments", description="Segments that `segments` refers to."
     )
@@ -159,12 +168,14 @@ class SuppressionListComponent(SuppressionConfig, RfmComponent):
             else []
         )
         entries = self._read_entries(inputs, root)
+        # Who is erased is in no table, so that no list can have her; her id must not stay here.
+        erased = erased_among(inputs.store, entries.table) if entries else []
         table = inputs.engine.checkpoint(
             suppression_list(
                 as_of=week.day,
                 customers=inputs.rows(snapshot) if snapshot else None,
                 segments=names,
-                entries=entries.table if entries else None,
+                entries=without(entries.table, erased) if entries else None,
                 source=entries.name if entries else "",
                 point_in_time=self.entries is not None and self.entries.point_in_time,
             )
@@ -179,13 +190,23 @@ class SuppressionListComponent(SuppressionConfig, RfmComponent):
             frame=table,
             rules=self._rules(entries, snapshot, inputs, week) if entries else self._no_rules(),
             run_id=run_id,
-            config_hash=SuppressionConfig(segments=self.segments).fingerprint(),
+            config_hash=self.config_hash,
             source_fingerprint=entries.source_fingerprint if entries else "",
-            counts={**by_reason, **({ENTRIES: entries.rows} if entries else {})},
+            counts={**by_reason, **({ENTRIES: entries.rows} if entries else {}), **_noted(erased)},
             inputs=inputs.provenance(),
+            extra=self._told(entries),
         )
         metadata = {"reasons": markdown_table(["reason", "customers"], by_reason.items())}
         return {self.key: Published(publication, metadata)}
+
+    def _told(self, entries: CustomerReading | None) -> dict[str, JsonValue]:
+        """What campaign lists need in order to judge how old this one is."""
+        written = entries.written_at if entries else None
+        return {
+            "kind": self.kind,
+            "written_at": written.isoformat() if written else None,
+            "max_age_days": self.entries.max_age_days if self.entries else None,
+        }
 
     def _rules(
         self, entries: CustomerReading, snapshot: Snapshot | None, inputs: Inputs, week: Week
@@ -246,5 +267,11 @@ class SuppressionListComponent(SuppressionConfig, RfmComponent):
             if here.engine is not inputs.engine:
                 table = inputs.engine.from_native(reading.table.to_native())
                 reading = replace(reading, table=inputs.engine.checkpoint(table))
-        reading.require_younger_than(self.entries.max_age_days, now=datetime.now(UTC))
+        require_younger(
+            reading.name, reading.written_at, self.entries.max_age_days, now=datetime.now(UTC)
+        )
         return reading
+
+
+def _noted(erased: Sequence[str]) -> Mapping[str, int]:
+    return {ERASED: len(erased)} if erased else {}

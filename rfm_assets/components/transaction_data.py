@@ -1,33 +1,29 @@
 """`TransactionDataComponent`: a source of orders, cleaned; what cannot be used is set aside."""
 
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Any, ClassVar, Self
-from zoneinfo import ZoneInfo
 
 import dagster as dg
 from pydantic import Field, model_validator
 
 from rfm_assets import quality
 from rfm_assets.components.base import RfmComponent
-from rfm_assets.components.columns import table_schema
-from rfm_assets.components.execution import Published, Week, check_specs, publishing_assets
+from rfm_assets.components.execution import Published
+from rfm_assets.components.ingestion import Ingestion, telling
 from rfm_assets.components.inputs import Inputs
 from rfm_assets.components.rendering import markdown_table
-from rfm_assets.domain.rfm import EPOCH, day_number
+from rfm_assets.domain.rfm import day_number
 from rfm_assets.domain.row_policy import TransactionPolicy
-from rfm_assets.domain.transactions import PolicyCounts, PolicyResult, apply_policy
-from rfm_assets.errors import InvalidConfig, SnapshotMissing
+from rfm_assets.domain.transactions import PolicyCounts, apply_policy
+from rfm_assets.erased import erased_among
+from rfm_assets.errors import ErasedInPlace, InvalidConfig
 from rfm_assets.in_place import InPlace
-from rfm_assets.publishing import Publication, Staged, Unwritten, publish
+from rfm_assets.publishing import Unwritten
 from rfm_assets.schemas import TRANSACTION_DATA, TRANSACTION_DATA_REJECTS
 from rfm_assets.sources.config import ColumnMapping, ParquetSource, Source, TimeZoneName
-from rfm_assets.sources.reading import Reading, naming_failures, read
-from rfm_assets.store import table_name
-from rfm_assets.validation import CheckOutcome
-
-REJECTS = "rejects"
+from rfm_assets.sources.reading import read
 
 
 class TransactionDataComponent(RfmComponent):
@@ -105,60 +101,35 @@ class TransactionDataComponent(RfmComponent):
         """Fingerprint of what decides on the rows; the checks only decide on publishing them."""
         return self.model_copy(update={"checks": quality.TransactionChecks()}).config_hash
 
+    @property
+    def _ingestion(self) -> Ingestion:
+        return Ingestion(
+            component=self,
+            kept=TRANSACTION_DATA,
+            rejects=TRANSACTION_DATA_REJECTS,
+            rules=quality.TRANSACTION_RULES,
+            checks=self.checks,
+            settings=self._settings,
+            time_zone=self.time_zone,
+        )
+
     def definitions(self, context: dg.ComponentLoadContext) -> dg.Definitions:
-        rejects_key = self.sibling_key(REJECTS)
-        main = self.asset_spec(
+        ingestion = self._ingestion
+        return ingestion.assets(
             context,
-            description=(
-                "Canonical transactions: one row per order line, order, payment or charge, with "
-                "one spelling per customer and amounts in one currency. Each run reads the whole "
-                f"source again. Rows that cannot be used stand in `{rejects_key.to_user_string()}`."
-            ),
-            group_name="transactions",
-            kinds=["table", "parquet", self.source.type],
-            metadata={
-                "dagster/column_schema": table_schema(
-                    TRANSACTION_DATA,
-                    more={name: a.kind for name, a in self.columns.attributes.items()},
-                )
-            },
-            partitioned=False,
-        )
-        rejects = self.asset_spec(
-            context,
-            key=rejects_key,
-            description="Source rows that could not be used, as they stood, each with its line "
+            kept="Canonical transactions: one row per order line, order, payment or charge, with "
+            "one spelling per customer and amounts in one currency. Each run reads the whole "
+            "source again. Rows that cannot be used stand in "
+            f"`{ingestion.rejects_key.to_user_string()}`.",
+            rejects="Source rows that could not be used, as they stood, each with its line "
             "and one reason. Rows read = rows kept + rows here + rows dropped by policy.",
-            group_name="transactions",
-            kinds=["table", "parquet"],
-            metadata={"dagster/column_schema": table_schema(TRANSACTION_DATA_REJECTS)},
-            partitioned=False,
-        )
-        checks = [
-            *check_specs(self.key, TRANSACTION_DATA, quality.TRANSACTION_RULES),
-            *check_specs(rejects_key, TRANSACTION_DATA_REJECTS, ()),
-        ]
-        root = context.project_root
-
-        def work(
-            run: dg.AssetExecutionContext, _: Week, inputs: Inputs
-        ) -> Mapping[dg.AssetKey, Published]:
-            # The only place where a row depends on the clock: what lies in the future now.
-            now = datetime.now(ZoneInfo(self.time_zone))
-            with inputs.reading() as reading:
-                return self._publish(reading, root, now, rejects_key, run)
-
-        return publishing_assets(
-            self, context, specs=[rejects, main], checks=checks, work=work, partitioned=False
+            source_type=self.source.type,
+            attributes=self.columns.attributes,
+            ingest=self._publish,
         )
 
     def _publish(
-        self,
-        inputs: Inputs,
-        root: Path,
-        now: datetime,
-        rejects_key: dg.AssetKey,
-        context: dg.AssetExecutionContext,
+        self, context: dg.AssetExecutionContext, inputs: Inputs, root: Path, now: datetime
     ) -> Mapping[dg.AssetKey, Published]:
         # Before the rows are read: a file that changes meanwhile is noticed by the next reader.
         in_place = self._in_place(root, now)
@@ -171,17 +142,28 @@ class TransactionDataComponent(RfmComponent):
             row_keys=self.policy.needs_row_keys,
             generate_until=now.date(),
         )
-        for note in reading.notes:
-            context.log.info(note)
-        # Parquet is not read before this: what is wrong inside a file turns up here.
-        with naming_failures(reading.name):
-            return self._publish_read(
+        with telling(context, reading):
+            erased = erased_among(inputs.store, reading.table)
+            if in_place is not None and erased:
+                raise ErasedInPlace(source=reading.name, customers=len(erased))
+            result = apply_policy(
+                reading.table,
+                self.policy,
+                now_day=day_number(now.date()),
+                checkpoint=inputs.engine.checkpoint,
+                erased=erased,
+            )
+            counts = result.counts
+            return self._ingestion.publish(
+                context,
                 inputs,
                 reading,
+                result,
+                frame=result.kept,
+                metadata={"rows": _fates(counts)},
                 now=now,
-                in_place=in_place,
-                rejects_key=rejects_key,
-                context=context,
+                elsewhere={"dropped by policy": counts.rows_dropped},
+                unwritten=Unwritten(in_place, counts.rows_kept) if in_place else None,
             )
 
     def _in_place(self, root: Path, now: datetime) -> InPlace | None:
@@ -195,138 +177,6 @@ class TransactionDataComponent(RfmComponent):
             policy=self.policy,
             now_day=day_number(now.date()),
         )
-
-    def _publish_read(
-        self,
-        inputs: Inputs,
-        reading: Reading,
-        *,
-        now: datetime,
-        in_place: InPlace | None,
-        rejects_key: dg.AssetKey,
-        context: dg.AssetExecutionContext,
-    ) -> Mapping[dg.AssetKey, Published]:
-        result = apply_policy(
-            reading.table,
-            self.policy,
-            now_day=day_number(now.date()),
-            checkpoint=inputs.engine.checkpoint,
-        )
-        # First what was set aside: it is what one looks at when the rest is refused.
-        rejects = publish(
-            inputs.store,
-            inputs.engine,
-            TRANSACTION_DATA_REJECTS,
-            table=table_name(rejects_key.path),
-            as_of=None,
-            frame=result.rejects,
-            run_id=context.run.run_id,
-            config_hash=self._settings,
-            source_fingerprint=reading.source_fingerprint,
-            counts=dict(result.counts.rejected_by_reason),
-        )
-        set_aside = Published(rejects, {"reasons": _reasons(result.counts.rejected_by_reason)})
-        try:
-            kept = self._publish_kept(
-                inputs,
-                reading=reading,
-                result=result,
-                rejects=rejects,
-                now=now,
-                in_place=in_place,
-                run_id=context.run.run_id,
-            )
-        except BaseException:  # Whatever stops the rest, these are published.
-            context.log_event(_materialised(rejects_key, set_aside))
-            raise
-        published = {
-            rejects_key: set_aside,
-            self.key: Published(kept, {"rows": _fates(result.counts)}),
-        }
-        for key in published.keys() - context.selected_asset_keys:
-            # A run that asks for one of both tables replaces the other one, too.
-            context.log_event(_materialised(key, published[key]))
-        return published
-
-    def _publish_kept(
-        self,
-        inputs: Inputs,
-        *,
-        reading: Reading,
-        result: PolicyResult,
-        rejects: Publication,
-        now: datetime,
-        in_place: InPlace | None,
-        run_id: str,
-    ) -> Publication:
-        counts = result.counts
-        newest = None if counts.newest_day is None else EPOCH + timedelta(days=counts.newest_day)
-
-        def rules(staged: Staged) -> list[CheckOutcome]:
-            return [
-                quality.reconciles(
-                    "rows_reconcile",
-                    whole=("rows read", reading.rows),
-                    parts={
-                        "kept": staged.row_counts["rows"],
-                        "set aside": rejects.snapshot.manifest.row_counts["rows"],
-                        "dropped by policy": counts.rows_dropped,
-                    },
-                ),
-                quality.reject_rate(
-                    rows_in=counts.rows_in,
-                    by_reason=counts.rejected_by_reason,
-                    checks=self.checks,
-                ),
-                quality.volume(
-                    rows=staged.row_counts["rows"],
-                    rows_before=self._rows_before(inputs),
-                    checks=self.checks,
-                ),
-                quality.freshness(newest=newest, today=now.date(), checks=self.checks),
-            ]
-
-        return publish(
-            inputs.store,
-            inputs.engine,
-            TRANSACTION_DATA,
-            table=table_name(self.key.path),
-            as_of=None,
-            frame=result.kept,
-            rules=rules,
-            unwritten=Unwritten(in_place, counts.rows_kept) if in_place else None,
-            run_id=run_id,
-            config_hash=self._settings,
-            source_fingerprint=reading.source_fingerprint,
-            counts=counts.as_dict(),
-        )
-
-    def _rows_before(self, inputs: Inputs) -> int | None:
-        """Rows of the snapshot that this run would replace."""
-        try:
-            return inputs.store.snapshot(table_name(self.key.path), None).manifest.row_counts[
-                "rows"
-            ]
-        except SnapshotMissing:
-            return None
-
-
-def _materialised(key: dg.AssetKey, one: Published) -> dg.AssetMaterialization:
-    """For `log_event`, which writes it to Dagster's log at once, so that it outlives the step."""
-    manifest = one.publication.snapshot.manifest
-    return dg.AssetMaterialization(
-        key,
-        metadata={
-            "dagster/row_count": manifest.row_counts["rows"],
-            **one.metadata,
-            "snapshot version": manifest.version,
-            "configuration": manifest.config_hash,
-        },
-    )
-
-
-def _reasons(by_reason: Mapping[str, int]) -> dg.MarkdownMetadataValue:
-    return markdown_table(["reason", "rows"], by_reason.items())
 
 
 def _fates(counts: PolicyCounts) -> dg.MarkdownMetadataValue:

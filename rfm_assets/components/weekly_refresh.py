@@ -147,6 +147,11 @@ class WeeklyRefreshComponent(StrictComponent):
         )
 
     @property
+    def schedule_cron(self) -> str:
+        """When the schedule runs, in `time_zone`."""
+        return self.cron_schedule or f"0 6 * * {(DAYS.index(self.day_of_week) + 1) % 7}"
+
+    @property
     def backfill_policy(self) -> dg.BackfillPolicy:
         if self.weeks_per_backfill_run is None:
             return dg.BackfillPolicy.single_run()
@@ -168,23 +173,13 @@ class WeeklyRefreshComponent(StrictComponent):
             selection = dg.AssetSelection.tag(REFRESH_TAG, self.job_name)
             selection |= dg.AssetSelection.tag(REFRESH_TAG, EVERY_REFRESH)
         else:
-            selection = self._selected(self.selection)
+            selection = selected(self, self.selection)
         job = dg.define_asset_job(
             self.job_name,
             selection=selection,
             description="Computes every table for one week, or for the weeks of a backfill.",
         )
         return dg.Definitions(jobs=[job], schedules=[self._schedule(job)])
-
-    def _selected(self, text: str) -> dg.AssetSelection:
-        try:
-            return dg.AssetSelection.from_string(text)
-        except dg.DagsterError as error:
-            message = (
-                f"{text!r} is no asset selection: {str(error).splitlines()[0]} Write for example "
-                "'group:segments' or 'key:customer_segments+'."
-            )
-            raise self.invalid(message, "selection") from error
 
     def _require_a_name_of_its_own(self, context: dg.ComponentLoadContext) -> None:
         for other in context.component_tree.get_all_components(WeeklyRefreshComponent):
@@ -197,7 +192,6 @@ class WeeklyRefreshComponent(StrictComponent):
 
     def _schedule(self, job: Any) -> dg.ScheduleDefinition:
         weeks = self.partitions_def
-        day = (DAYS.index(self.day_of_week) + 1) % 7
 
         def last_week(
             context: dg.ScheduleEvaluationContext,
@@ -218,12 +212,28 @@ class WeeklyRefreshComponent(StrictComponent):
         return dg.ScheduleDefinition(
             name=f"{self.job_name}_schedule",
             job=job,
-            cron_schedule=self.cron_schedule or f"0 6 * * {day}",
+            cron_schedule=self.schedule_cron,
             execution_timezone=self.time_zone,
             execution_fn=last_week,
             default_status=dg.DefaultScheduleStatus[self.schedule_status.upper()],
             description="Asks for the last week that has ended.",
         )
+
+
+def selected(component: StrictComponent, text: str) -> dg.AssetSelection:
+    """What the component's `selection` names.
+
+    Raises:
+        InvalidYaml: It is no selection.
+    """
+    try:
+        return dg.AssetSelection.from_string(text)
+    except dg.DagsterError as error:
+        message = (
+            f"{text!r} is no asset selection: {str(error).splitlines()[0]} Write for example "
+            "'group:segments' or 'key:customer_segments+'."
+        )
+        raise component.invalid(message, "selection") from error
 
 
 def refresh_tag(refreshes: Sequence[WeeklyRefreshComponent]) -> dict[str, str]:

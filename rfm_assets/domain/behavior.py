@@ -25,11 +25,11 @@ from rfm_assets.domain.behavior_profiles import (
     BEFORE,
     COUNTED,
     HISTORY,
+    STORED_COLUMNS,
     TREND_NAMES,
     URGENCIES,
     Profile,
     Signal,
-    SourceName,
     Trend,
     TrendName,
 )
@@ -50,11 +50,6 @@ EXCLUSION_REASONS = {
     "kind",
 }
 STAGE = "behavior"
-
-STORED_COLUMNS = (
-    "customer_id", "organization_id", "org_type", "behavior_score", "activity_trend",
-    "value_trend", "engagement_trend", "risk_signals", "signals_fired", "signals_unknown", "as_of",
-)  # fmt: skip
 
 
 class BehaviorConfig(ConfigModel):
@@ -86,10 +81,6 @@ class BehaviorConfig(ConfigModel):
         default={},
         description="Columns of the transactions, by the profile's attribute, where they differ.",
     )
-
-    def columns(self, source: SourceName) -> dict[str, str]:
-        """The columns that a source's attributes are found in, where they differ."""
-        return self.event_columns if source == "events" else self.transaction_columns
 
 
 @dataclass(frozen=True)
@@ -349,33 +340,29 @@ def _told(seen: Table, counted: Mapping[str, int]) -> dict[str, int]:
 def _insights(profile: Profile, counted: Mapping[str, int], config: BehaviorConfig) -> Table:
     """Signals by what they cost: affected customers times urgency, most first."""
     customers = counted["customers"]
+    affected = {name: counted[f"signal/{name}/fired"] for name in profile.signals}
+    unknown = {name: counted[f"signal/{name}/unknown"] for name in profile.signals}
+
+    def cost(name: str) -> int:
+        return affected[name] * URGENCIES[profile.signals[name].urgency]
+
+    # Of two that cost the same, the profile's first stays first, for the sort is stable.
     rows: list[dict[str, object]] = [
         {
             "organization_id": config.organization_id,
             "org_type": profile.id,
             "signal": name,
-            "urgency": signal.urgency,
-            "affected_customers": counted[f"signal/{name}/fired"],
-            "known_customers": customers - counted[f"signal/{name}/unknown"],
-            "unknown_customers": counted[f"signal/{name}/unknown"],
+            "urgency": profile.signals[name].urgency,
+            "affected_customers": affected[name],
+            "percentage": 100.0 * affected[name] / max(customers, 1),
+            "known_customers": customers - unknown[name],
+            "unknown_customers": unknown[name],
+            "rank": rank,
         }
-        for name, signal in profile.signals.items()
+        for rank, name in enumerate(sorted(profile.signals, key=cost, reverse=True), start=1)
     ]
-    order = list(profile.signals)
-
-    def cost(row: Mapping[str, object]) -> tuple[int, int]:
-        urgency = profile.signals[str(row["signal"])].urgency
-        return (
-            -int(str(row["affected_customers"])) * URGENCIES[urgency],
-            order.index(str(row["signal"])),
-        )
-
-    ranked = sorted(rows, key=cost)
-    for rank, row in enumerate(ranked, start=1):
-        row["percentage"] = 100.0 * int(str(row["affected_customers"])) / max(customers, 1)
-        row["rank"] = rank
     return nw.from_dict(
-        {name: [row[name] for row in ranked] for name in _INSIGHT_TYPES},
+        {name: [row[name] for row in rows] for name in _INSIGHT_TYPES},
         schema=_INSIGHT_TYPES,
         backend="pyarrow",
     ).lazy()

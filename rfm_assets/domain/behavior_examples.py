@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import date, datetime, timedelta
 from typing import Any
 
@@ -18,13 +17,10 @@ from rfm_assets.domain.behavior import (
     analyze_behavior,
 )
 from rfm_assets.domain.behavior_profiles import Example, Profile, SourceName
-from rfm_assets.domain.frames import Table
+from rfm_assets.domain.frames import TYPES, Table
 from rfm_assets.domain.rfm import day_number
 
 AS_OF = date(2025, 1, 1)
-_TYPES: Mapping[str, IntoDType] = {
-    "text": nw.String, "number": nw.Float64, "boolean": nw.Boolean,
-}  # fmt: skip
 
 
 def failed_examples(profile: Profile) -> list[str]:
@@ -77,7 +73,7 @@ def _table(profile: Profile, source: SourceName, example: Example) -> Table:
     }
     if source == "transactions":
         columns["order_id"] = [row.get("order_id") for row in rows]
-    types = {name: _TYPES[kind] for name, kind in kinds.items()}
+    types = {name: TYPES[kind] for name, kind in kinds.items()}
     schema: dict[str, IntoDType] = {
         "customer_id": nw.String, "day": nw.Int32, "date": nw.Datetime("us"), **types,
     }  # fmt: skip

@@ -11,6 +11,7 @@ from rfm_assets.domain.behavior_profiles import (
     BUILT_IN_UNITS,
     FIXED_UNITS,
     HISTORY,
+    STORED_COLUMNS,
     Metric,
     Profile,
     SourceName,
@@ -22,14 +23,8 @@ from rfm_assets.domain.units import UNITS, check_units, dimension, unit_text
 from rfm_assets.errors import InvalidExpression, did_you_mean, nearest
 
 FIGURE = re.compile(r"\{([^{}]*)\}")
-TAKEN = frozenset(
-    {
-        "customer_id", "organization_id", "org_type", "behavior_score", "activity_trend",
-        "value_trend", "engagement_trend", "risk_signals", "signals_fired", "signals_unknown",
-        "analyzed_at", "as_of",
-    }
-)  # fmt: skip
-"""Columns of the stored table, which no metric may be called."""
+TAKEN = frozenset({*STORED_COLUMNS, "analyzed_at"})
+"""Columns of the stored table, the component's stamp among them, which no metric may be called."""
 SOURCES: tuple[SourceName, ...] = ("events", "transactions")
 
 

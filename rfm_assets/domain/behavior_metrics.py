@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import narwhals as nw
-from narwhals.typing import IntoDType
 
 from rfm_assets.domain.behavior_profiles import (
     BEFORE,
@@ -20,15 +19,13 @@ from rfm_assets.domain.behavior_profiles import (
     SourceName,
 )
 from rfm_assets.domain.expressions import parse
-from rfm_assets.domain.frames import UNITS_PER_MONEY, Table, kinds_of
+from rfm_assets.domain.frames import TYPES, UNITS_PER_MONEY, Table, kinds_of
 from rfm_assets.domain.kinds import Kind
 from rfm_assets.domain.money import exact_ratio, from_units, to_units
 from rfm_assets.errors import ColumnMissing
 
 LARGEST = 1e9
 """A number of a row beyond this is an error of the source; the customer's rows are not used."""
-
-SOURCES: tuple[SourceName, ...] = ("events", "transactions")
 
 
 @dataclass(frozen=True)
@@ -77,7 +74,7 @@ class Sources:
                         f"{declared.kind}"
                     )
                 else:
-                    taken[name] = nw.col(column).cast(_TYPES[declared.kind])
+                    taken[name] = nw.col(column).cast(TYPES[declared.kind])
             own = [name for name in BUILT_IN[source] if name != "event"]
             if source == "events":
                 taken["event"] = _renamed(event_names)
@@ -88,11 +85,6 @@ class Sources:
             kinds = tables["events"].group_by("event").agg(nw.len().alias("rows"))
             occurring = frozenset(kinds.collect("pyarrow").get_column("event").to_list())
         return cls(tables, reasons, occurring)
-
-
-_TYPES: Mapping[str, IntoDType] = {
-    "text": nw.String, "number": nw.Float64, "boolean": nw.Boolean,
-}  # fmt: skip
 
 
 def _require_columns(table: Table, source: SourceName) -> None:

@@ -20,6 +20,12 @@ BEFORE = "_before"
 HISTORY = "history_days"
 """Days since the customer was first seen; a metric that every profile has."""
 
+STORED_COLUMNS = (
+    "customer_id", "organization_id", "org_type", "behavior_score", "activity_trend",
+    "value_trend", "engagement_trend", "risk_signals", "signals_fired", "signals_unknown", "as_of",
+)  # fmt: skip
+"""Columns that the table has with every profile, before those of its own signals and metrics."""
+
 SourceName: TypeAlias = Literal["events", "transactions"]
 Measure: TypeAlias = Literal[
     "count", "days", "sum", "mean", "min", "max", "distinct", "share", "repeated"

@@ -1,105 +1,69 @@
 """Campaign lists as an eligibility waterfall.
 
-Each stage removes customers for one reason and counts them. The stages run in a fixed order and
-a customer leaves at the first one that removes them, so everyone in the audience ends in exactly
-one place. Who is suppressed is decided in `suppression.py`; sending, file formats and control
-groups' outcomes do not belong here.
+The stages run in a fixed order: consent, suppression, cool-off, frequency cap, claimed by a campaign
+of higher priority, control group, size limit. How stages are counted is in `waterfall.py`, who is
+suppressed in `suppression.py`, who was contacted or claimed in `contact_rules.py`, who is in
+control in `controls.py`. Sending, file formats and what an experiment found do not belong here.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import Literal
 
 import narwhals as nw
-from pydantic import Field
 
-from rfm_assets.domain.config import ConfigModel
-from rfm_assets.domain.expressions import Expression, parse
+from rfm_assets.domain.audiences import (
+    CONTROL_COLUMNS,
+    LIST_COLUMNS,
+    CampaignConfig,
+    consent_stage,
+    eligible,
+    marks_of,
+    require_columns,
+    typed,
+)
+from rfm_assets.domain.contact_rules import (
+    Claim,
+    claimed_stage,
+    cool_off_stage,
+    frequency_cap_stage,
+)
+from rfm_assets.domain.controls import Choose, ControlGroup, choose_by_list, with_controls
 from rfm_assets.domain.frames import Table, kinds_of, number_rows
-from rfm_assets.domain.kinds import Kind
-from rfm_assets.errors import ColumnMissing, InvalidConfig, InvalidExpression
+from rfm_assets.domain.uplift import Detectable, detectable
+from rfm_assets.domain.waterfall import (
+    CONTROL,
+    Note,
+    Stage,
+    WaterfallStep,
+    audience_steps,
+    counted,
+    first_removal,
+    first_said,
+    removal_steps,
+    with_notes,
+)
 
-DELIVERABLE = "deliverable"
-LIST_COLUMNS: tuple[str, ...] = ("customer_id", "rank", "priority", "segment", "as_of")
-
-
-class ConsentRule(ConfigModel):
-    """Which column says that a customer may be contacted."""
-
-    column: str = Field(
-        description="Boolean column of the segments table that records consent.",
-        examples=["marketing_consent"],
-    )
-    unknown: Literal["exclude", "include"] = Field(
-        default="exclude", description="What to do with customers whose consent is not recorded."
-    )
-
-
-class CampaignConfig(ConfigModel):
-    """Who is on a campaign list, in which order, and with which columns."""
-
-    segments: tuple[str, ...] = Field(
-        default=(),
-        description="Segments in the audience, by name, id or alias; empty means every segment.",
-    )
-    where: str | None = Field(
-        default=None,
-        description="Condition on the columns of the segments table, such as `monetary >= 100`.",
-    )
-    consent: ConsentRule | None = Field(
-        default=None, description="Consent that a customer must have given to be on the list."
-    )
-    priority: str = Field(
-        default="monetary",
-        description="Number that orders the list, highest first; ties go by customer id.",
-    )
-    size_limit: int | None = Field(
-        default=None,
-        ge=1,
-        description="Most customers on the list; those of lowest priority are left out.",
-    )
-    columns: tuple[str, ...] = Field(
-        default=("recency", "frequency", "monetary", "recommendation"),
-        description="Columns of the segments table to carry along beside id, rank and segment.",
-    )
-
-
-@dataclass(frozen=True)
-class Stage:
-    """One step of the waterfall: whom it removes and why.
-
-    `removes` is a boolean expression over the audience; `reason` is a text or an expression that
-    gives one. Null counts as "not removed", so an expression must decide about unknowns itself.
-    """
-
-    name: str
-    removes: nw.Expr
-    reason: nw.Expr
-
-
-@dataclass(frozen=True)
-class WaterfallStep:
-    """Customers who entered a stage, those it removed, and those it let through."""
-
-    stage: str
-    entered: int
-    removed: int
-    left: int
+_ORDER = ("_last", "_descending", "customer_id")
 
 
 @dataclass(frozen=True)
 class CampaignResult:
-    """A list, the audience's excluded customers with a reason each, and the counts of each stage.
+    """A list, its control group, the excluded customers, and the counts of each stage.
 
-    `members` has LIST_COLUMNS and the configured ones; `excluded` has customer_id, stage, reason.
-    `steps` starts with all customers of the snapshot and ends with the deliverable ones.
+    `members` has LIST_COLUMNS and the configured ones, `control` CONTROL_COLUMNS and those;
+    `excluded` has customer_id, stage, reason. Everyone of the `audience` is in exactly one of the
+    three. `steps` starts with all customers of the snapshot and ends with the deliverable ones.
     """
 
     members: Table
+    control: Table
     excluded: Table
+    audience: int
     steps: tuple[WaterfallStep, ...]
     reasons: Mapping[str, int]
+    controls: Mapping[str, int]
+    detectable: Detectable
 
 
 def campaign_list(
@@ -110,187 +74,214 @@ def campaign_list(
     segments: Sequence[str],
     suppression: Sequence[Table],
     checkpoint: Callable[[Table], Table],
+    sends: Table | None = None,
+    claims: Sequence[Claim] = (),
+    control_groups: Sequence[ControlGroup] = (),
+    baseline_rate: float | None = None,
     number: Callable[[Table, str, Sequence[str]], Table] = number_rows,
+    choose: Choose = choose_by_list,
 ) -> CampaignResult:
     """Take `customers` (a segments table) through the waterfall to a ranked list.
 
-    `segments` are the stored names of the audience (empty: everybody), `suppression` tables have
-    customer_id and reason. `checkpoint` and `number` are how the engine holds a table and numbers
-    its rows. Raises on a `where` or `priority` that does not fit the columns.
+    Args:
+        customers: One row per customer.
+        as_of: Date of the list.
+        config: The campaign. Its `control` is not looked at: `control_groups` are the groups.
+        segments: Stored names of the audience; empty means everybody.
+        suppression: Tables with customer_id and reason, the first that names a customer first.
+        checkpoint: How the engine holds a table.
+        sends: What `contact_rules.past_sends` found.
+        claims: Campaigns of higher priority in the same group, the highest first.
+        control_groups: With their secrets; the first that a customer is in counts.
+        baseline_rate: Share that buys without the campaign.
+        number: How the engine numbers rows.
+        choose: How the engine finds the rows that a Python function chooses.
+
+    Raises:
+        InvalidExpression: `where` or `priority` does not fit the columns.
+        ColumnMissing: A column that the configuration names is not there.
+        InvalidConfig: A column cannot be carried along, or is no consent.
     """
     kinds = kinds_of(customers)
-    where = _typed(config.where, kinds, "boolean", key="where") if config.where else None
-    priority = _typed(config.priority, kinds, "number", key="priority")
-    _require_columns(config, kinds)
-
-    audience_rule = nw.lit(value=True)
-    if segments:
-        audience_rule = nw.col("segment").is_in(list(segments)).fill_null(value=False)
-    staged = customers.with_columns(_in_segments=audience_rule)
-    staged = staged.with_columns(
-        _matches=where.to_narwhals(kinds).fill_null(value=False) if where else nw.lit(value=True)
-    )
+    priority = typed(config.priority, kinds, "number", key="priority")
+    require_columns(config, kinds)
     stages: list[Stage] = []
+    notes: list[Note] = []
+    needed = ["segment", *config.columns]
     if config.consent is not None:
-        staged, consent = _consent_stage(staged, config.consent, kinds)
-        stages.append(consent)
-    staged, suppressed = _suppression_stage(staged, suppression)
-    stages.append(suppressed)
+        stages.append(consent_stage(config.consent, kinds))
+        needed.append(config.consent.column)
+    asked = [_suppression(suppression)]
+    if config.cool_off is not None:
+        asked.append(cool_off_stage(config.cool_off, sends, as_of=as_of))
+    if config.frequency_cap is not None:
+        asked.append(frequency_cap_stage(config.frequency_cap, sends, as_of=as_of))
+    if config.exclusive_group is not None:
+        asked.append(claimed_stage(claims))
+    for stage, said in asked:
+        stages.append(stage)
+        notes += said
+    # Only what is asked or carried along, because all of it goes through every stage.
+    marks = marks_of(config, segments, kinds)
+    own = {"customer_id", "rank", "priority", "as_of"}
+    staged = customers.select(
+        "customer_id",
+        *(name for name in dict.fromkeys(needed) if name not in own),
+        priority=priority.to_narwhals(kinds).cast(nw.Float64),
+        **marks,
+    )
+    staged = checkpoint(first_removal(with_notes(staged, notes), stages))
 
-    staged = _first_removal(staged.with_columns(_priority=priority.to_narwhals(kinds)), stages)
-    staged = checkpoint(staged)
-    ranked = _rank(staged.filter(_eligible() & nw.col("_stage").is_null()), number)
-    if config.size_limit is not None:
-        limit = config.size_limit
-        over = ranked.filter(nw.col("rank") > limit)
-        ranked = ranked.filter(nw.col("rank") <= limit)
-        beyond = over.select(
-            "customer_id",
-            stage=nw.lit("size_limit"),
-            reason=nw.lit(f"below the first {limit} by priority"),
-        )
+    pool = staged.filter(eligible() & nw.col("_stage").is_null())
+    if control_groups:
+        pool = checkpoint(with_controls(pool, control_groups, choose=choose))
     else:
-        beyond = None
-    removed = staged.filter(_eligible() & ~nw.col("_stage").is_null()).select(
+        nothing = nw.lit(None, dtype=nw.String)
+        pool = pool.with_columns(_experiment=nothing, _kind=nothing)
+    pool = _ordered(pool)
+    left = pool.filter(nw.col("_kind").is_null())
+    excluded = staged.filter(eligible() & ~nw.col("_stage").is_null()).select(
         "customer_id", stage=nw.col("_stage"), reason=nw.col("_reason")
     )
-    excluded = removed if beyond is None else nw.concat([removed, beyond], how="vertical")
-    excluded = checkpoint(excluded)
-    members = ranked.with_columns(as_of=nw.lit(as_of, dtype=nw.Date)).select(
-        *LIST_COLUMNS, *(name for name in config.columns if name not in LIST_COLUMNS)
-    )
-    stage_names = [stage.name for stage in stages]
+    ranked = number(left, "rank", _ORDER)
+    names = [stage.name for stage in stages] + ([CONTROL] if control_groups else [])
+    last = None
     if config.size_limit is not None:
-        stage_names.append("size_limit")
-    steps, reasons = _steps(
-        staged, excluded, stage_names, has_segments=bool(segments), has_where=where is not None
-    )
-    return CampaignResult(members=members, excluded=excluded, steps=steps, reasons=reasons)
-
-
-def _eligible() -> nw.Expr:
-    return nw.col("_in_segments") & nw.col("_matches")
-
-
-def _typed(text: str, kinds: Mapping[str, Kind], wanted: Kind, *, key: str) -> Expression:
-    try:
-        expression = parse(text)
-        expression.type_check(kinds, expected=wanted)
-    except InvalidExpression as error:
-        raise error.named(key) from error
-    return expression
-
-
-def _require_columns(config: CampaignConfig, kinds: Mapping[str, Kind]) -> None:
-    for name in config.columns:
-        if name not in kinds:
-            raise ColumnMissing(
-                column=name, table="customer_segments", available=list(kinds), key="columns"
-            )
-
-
-def _consent_stage(
-    customers: Table, consent: ConsentRule, kinds: Mapping[str, Kind]
-) -> tuple[Table, Stage]:
-    if consent.column not in kinds:
-        raise ColumnMissing(
-            column=consent.column,
-            table="customer_segments",
-            available=list(kinds),
-            key="consent.column",
+        names.append("size_limit")
+        ranked = checkpoint(ranked)
+        last = _row(ranked.filter(nw.col("rank") == config.size_limit).select(*_ORDER))
+        over = ranked.filter(nw.col("rank") > config.size_limit).select(
+            "customer_id",
+            stage=nw.lit("size_limit"),
+            reason=nw.lit(_below(config.size_limit)),
         )
-    if kinds[consent.column] != "boolean":
-        raise InvalidConfig(
-            key="consent.column",
-            value=consent.column,
-            reason=f"holds {kinds[consent.column]}s, not true and false",
-            fix="Name a boolean column, or write the rule as `where`.",
-        )
-    given = nw.col(consent.column)
-    removed = ~given.fill_null(value=consent.unknown == "include")
-    reason = (
-        nw.when(given.is_null())
-        .then(nw.lit("consent not recorded"))
-        .otherwise(nw.lit("consent not given"))
+        excluded = nw.concat([excluded, over], how="vertical")
+        ranked = ranked.filter(nw.col("rank") <= config.size_limit)
+    control = _control(pool, last, config, as_of)
+    members = ranked.with_columns(as_of=nw.lit(as_of, dtype=nw.Date)).select(
+        *LIST_COLUMNS, *_carried(config, LIST_COLUMNS)
     )
-    return customers, Stage("consent", removed, reason)
-
-
-def _suppression_stage(customers: Table, suppression: Sequence[Table]) -> tuple[Table, Stage]:
-    """Join every suppression list; the first list that names a customer gives the reason."""
-    reason = nw.lit(None, dtype=nw.String)
-    for position, table in enumerate(suppression):
-        name = f"_suppressed_{position}"
-        entries = table.select("customer_id", nw.col("reason").alias(name))
-        customers = customers.join(entries, on="customer_id", how="left")
-        reason = nw.when(reason.is_null()).then(nw.col(name)).otherwise(reason)
-    customers = customers.with_columns(_suppression=reason)
-    return customers, Stage(
-        "suppression",
-        ~nw.col("_suppression").is_null(),
-        nw.concat_str(nw.lit("suppressed: "), nw.col("_suppression")),
+    return _counted_up(
+        staged,
+        (members, control, excluded),
+        names,
+        config.model_copy(update={"segments": tuple(segments)}),
+        baseline_rate,
     )
 
 
-def _first_removal(customers: Table, stages: Sequence[Stage]) -> Table:
-    """Add `_stage` and `_reason` of the first stage that removes a customer, else null."""
-    flags = {
-        f"_removed_{i}": stage.removes.fill_null(value=False) for i, stage in enumerate(stages)
-    }
-    customers = customers.with_columns(**flags)
-    name = nw.lit(None, dtype=nw.String)
-    reason = nw.lit(None, dtype=nw.String)
-    for position, stage in reversed(list(enumerate(stages))):
-        removed = nw.col(f"_removed_{position}")
-        name = nw.when(removed).then(nw.lit(stage.name)).otherwise(name)
-        reason = nw.when(removed).then(stage.reason).otherwise(reason)
-    return customers.with_columns(_stage=name, _reason=reason)
+def _suppression(lists: Sequence[Table]) -> tuple[Stage, Sequence[Note]]:
+    """Remove whom a suppression list names; the first list gives the reason."""
+    names = [f"_suppression_{position}" for position in range(len(lists))]
+    said = first_said(names)
+    reason = nw.concat_str(nw.lit("suppressed: "), said)
+    notes = [Note(table, name, nw.col("reason")) for name, table in zip(names, lists, strict=True)]
+    return Stage("suppression", ~said.is_null(), reason), notes
 
 
-def _rank(customers: Table, number: Callable[[Table, str, Sequence[str]], Table]) -> Table:
-    """Number the customers from 1 by priority, highest first, nulls last, ties by customer id."""
-    priority = nw.col("_priority").cast(nw.Float64)
-    nothing = nw.col("_priority").is_null()
-    keyed = customers.with_columns(
-        priority=priority,
+def _ordered(pool: Table) -> Table:
+    """Add what orders by the priority: highest first, nulls last, ties by customer id."""
+    nothing = nw.col("priority").is_null()
+    return pool.with_columns(
         _last=nw.when(nothing).then(nw.lit(1)).otherwise(nw.lit(0)),
-        _descending=nw.when(nothing).then(nw.lit(0.0)).otherwise(-priority),
+        _descending=nw.when(nothing).then(nw.lit(0.0)).otherwise(-nw.col("priority")),
     )
-    return number(keyed, "rank", ["_last", "_descending", "customer_id"])
 
 
-def _steps(
-    staged: Table,
-    excluded: Table,
-    stage_names: Sequence[str],
-    *,
-    has_segments: bool,
-    has_where: bool,
-) -> tuple[tuple[WaterfallStep, ...], dict[str, int]]:
-    one = nw.lit(1)
-    zero = nw.lit(0)
-    totals = (
-        staged.select(
-            everybody=nw.when(nw.col("customer_id").is_null()).then(zero).otherwise(one),
-            inside=nw.when(nw.col("_in_segments")).then(one).otherwise(zero),
-            eligible=nw.when(_eligible()).then(one).otherwise(zero),
+def _row(table: Table) -> Sequence[object] | None:
+    rows = table.collect("pyarrow").select(*_ORDER).rows()
+    return rows[0] if rows else None
+
+
+def _control(
+    pool: Table, last: Sequence[object] | None, config: CampaignConfig, as_of: date
+) -> Table:
+    """Who is in control; `last` is the order of the last one on a list that has a limit."""
+    comparable = nw.lit(value=True)
+    if last is not None:
+        nothing, descending, customer = last
+        same = (nw.col("_last") == nothing) & (nw.col("_descending") == descending)
+        comparable = (
+            (nw.col("_last") < nothing)
+            | ((nw.col("_last") == nothing) & (nw.col("_descending") < descending))
+            | (same & (nw.col("customer_id") <= customer))
         )
-        .select(nw.col("everybody").sum(), nw.col("inside").sum(), nw.col("eligible").sum())
-        .collect()
-        .row(0)
+    held = pool.filter(~nw.col("_kind").is_null()).with_columns(comparable=comparable)
+    held = held.with_columns(
+        experiment=nw.col("_experiment"), kind=nw.col("_kind"), as_of=nw.lit(as_of, dtype=nw.Date)
     )
-    everybody, inside, eligible = (int(value or 0) for value in totals)
-    counted = excluded.group_by("stage", "reason").agg(n=nw.len()).collect()
-    rows = sorted(counted.iter_rows(), key=lambda row: (stage_names.index(row[0]), row[1]))
-    by_stage = {name: sum(n for stage, _, n in rows if stage == name) for name in stage_names}
-    steps = [WaterfallStep("all customers", everybody, 0, everybody)]
-    if has_segments:
-        steps.append(WaterfallStep("segments", everybody, everybody - inside, inside))
-    if has_where:
-        steps.append(WaterfallStep("where", inside, inside - eligible, eligible))
-    left = eligible
-    for name in stage_names:
-        steps.append(WaterfallStep(name, left, by_stage[name], left - by_stage[name]))
-        left -= by_stage[name]
-    steps.append(WaterfallStep(DELIVERABLE, left, 0, left))
-    return tuple(steps), {reason: int(n) for _, reason, n in rows}
+    return held.select(*CONTROL_COLUMNS, *_carried(config, CONTROL_COLUMNS))
+
+
+def _carried(config: CampaignConfig, own: Sequence[str]) -> list[str]:
+    return [name for name in dict.fromkeys(config.columns) if name not in {*own, "rank"}]
+
+
+def _counted_up(
+    staged: Table,
+    places: tuple[Table, Table, Table],
+    names: Sequence[str],
+    config: CampaignConfig,
+    baseline_rate: float | None,
+) -> CampaignResult:
+    members, control, excluded = places
+    everybody, inside, audience, by_reason = _totals(staged)
+    controls = counted(control, "kind", "comparable")
+    held = sum(controls.values())
+    if config.size_limit is not None:
+        over = audience - sum(by_reason.values()) - held - config.size_limit
+        if over > 0:
+            by_reason["size_limit", _below(config.size_limit)] = over
+    removed = [
+        (
+            name,
+            held if name == CONTROL else sum(n for key, n in by_reason.items() if key[0] == name),
+        )
+        for name in names
+    ]
+    steps = audience_steps(
+        everybody,
+        inside,
+        audience,
+        has_segments=bool(config.segments),
+        has_where=bool(config.where),
+    ) + removal_steps(audience, removed)
+    ordered = sorted(by_reason.items(), key=lambda one: (names.index(one[0][0]), one[0][1]))
+    comparable = sum(n for (_, is_so), n in controls.items() if is_so == "True")
+    return CampaignResult(
+        members=members,
+        control=control,
+        excluded=excluded,
+        audience=audience,
+        steps=tuple(steps),
+        reasons={reason: n for (_, reason), n in ordered},
+        controls={
+            kind: sum(n for (one, _), n in controls.items() if one == kind)
+            for kind in sorted({kind for kind, _ in controls})
+        },
+        detectable=detectable(steps[-1].left, comparable, baseline_rate),
+    )
+
+
+def _totals(staged: Table) -> tuple[int, int, int, dict[tuple[str, str], int]]:
+    """All customers, those in the segments, the audience, and whom of it each stage removed."""
+    marks = {
+        "_inside": nw.when(nw.col("_in_segments")).then(nw.lit("in")).otherwise(nw.lit("out")),
+        "_eligible": nw.when(eligible()).then(nw.lit("in")).otherwise(nw.lit("out")),
+    }
+    known = {name: nw.col(name).fill_null("") for name in ("_stage", "_reason")}
+    found = counted(staged.select(**marks, **known), "_inside", "_eligible", "_stage", "_reason")
+    removed: dict[tuple[str, str], int] = {}
+    for (_, within, stage, reason), n in found.items():
+        if within == "in" and stage:
+            removed[stage, reason] = removed.get((stage, reason), 0) + n
+    return (
+        sum(found.values()),
+        sum(n for key, n in found.items() if key[0] == "in"),
+        sum(n for key, n in found.items() if key[1] == "in"),
+        removed,
+    )
+
+
+def _below(size_limit: int) -> str:
+    return f"below the first {size_limit} by priority"

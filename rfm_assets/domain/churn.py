@@ -14,9 +14,9 @@ from typing import Literal, Self
 import narwhals as nw
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from rfm_assets.domain.churn_tables import Decision, DecisionTable
+from rfm_assets.domain.churn_tables import Decision, DecisionTable, RiskLevel
 from rfm_assets.domain.config import ConfigModel
-from rfm_assets.domain.frames import Table, kinds_of
+from rfm_assets.domain.frames import UNITS_PER_MONEY, Table, kinds_of
 from rfm_assets.domain.money import to_units
 from rfm_assets.domain.rfm import day_number
 from rfm_assets.domain.scoring import quantiles
@@ -139,6 +139,13 @@ class CategoryCuts(BaseModel):
         upper = nw.when(value > high).then(nw.lit("High")).otherwise(nw.lit("Medium"))
         return nw.when(value <= low).then(nw.lit("Low")).otherwise(upper)
 
+    def as_read(self) -> dict[Dimension, tuple[float, float]]:
+        """The same for readers: recency in days, of which Low has more, and money as money."""
+        cuts = dict(self.cuts)
+        cuts["R"] = (-cuts["R"][0], -cuts["R"][1])
+        cuts["M"] = (cuts["M"][0] / UNITS_PER_MONEY, cuts["M"][1] / UNITS_PER_MONEY)
+        return cuts
+
 
 @dataclass(frozen=True)
 class ChurnSegments:
@@ -153,6 +160,35 @@ class ChurnSegments:
     table: Table
     excluded: Table
     cuts: CategoryCuts | None
+
+
+@dataclass(frozen=True)
+class SegmentRisk:
+    """A segment's customers, their share of all, and how many have which level of risk."""
+
+    segment: str
+    customers: int
+    customers_pct: float
+    by_level: Mapping[RiskLevel, int]
+
+
+def risk_by_segment(rows: Table, table: DecisionTable) -> list[SegmentRisk]:
+    """Every segment of the table in the order shown; levels that do not occur are left out."""
+    counted = (
+        rows.group_by("segment", "churn_risk_level")
+        .agg(nw.len().alias("customers"))
+        .collect("pyarrow")
+    )
+    found: dict[str, dict[RiskLevel, int]] = {name: {} for name in table.names}
+    columns = (counted.get_column(n) for n in ("segment", "churn_risk_level", "customers"))
+    for segment, level, customers in zip(*(one.to_list() for one in columns), strict=True):
+        found[segment][level] = int(customers)
+    sizes = {name: sum(levels.values()) for name, levels in found.items()}
+    total = sum(sizes.values())
+    return [
+        SegmentRisk(name, n, 100 * n / total if total else 0.0, found[name])
+        for name, n in sizes.items()
+    ]
 
 
 def engagement(transactions: Table, *, as_of: date, days: int) -> Table:

@@ -7,14 +7,13 @@ combination (`churn_linter.py`), nor how customers get their categories (`churn.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import cached_property
 from itertools import product
 from typing import Annotated, Literal, TypeAlias, get_args
 
 from pydantic import BeforeValidator, Field
 
 from rfm_assets.domain.config import ConfigModel
-from rfm_assets.domain.schemes import Segment
+from rfm_assets.domain.schemes import NamedSegments, Segment
 
 Category: TypeAlias = Literal["Low", "Medium", "High"]
 RiskLevel: TypeAlias = Literal["Low", "Medium", "High", "Critical"]
@@ -52,37 +51,10 @@ class Decision(ConfigModel):
         return all(allowed is None or one in allowed for allowed, one in pairs)
 
 
-class DecisionTable(ConfigModel):
+class DecisionTable(NamedSegments):
     """Segments and the ordered rules that lead to them; the first rule that matches wins."""
 
-    id: str = Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]*$", max_length=60, description="Its name.")
-    version: int = Field(default=1, ge=1, description="Raise it when a rule changes.")
-    title: str = Field(default="", description="One line for readers.")
-    description: str = Field(default="", description="What the table is good for.")
-    overlaps: Literal["allow", "forbid"] = Field(
-        default="allow",
-        description="Whether rules of different segments may match the same combination (the "
-        "first wins), or that is an error.",
-    )
-    fallback: str | None = Field(
-        default=None, description="Id of the segment of combinations that no rule matches."
-    )
-    segments: tuple[Segment, ...] = Field(min_length=1, description="In the order shown.")
     rules: tuple[Decision, ...] = Field(min_length=1, description="In match order.")
-
-    @property
-    def reference(self) -> str:
-        """Id and version, as recorded with a snapshot: `churn_11@1`."""
-        return f"{self.id}@{self.version}"
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The segments' names in the order shown."""
-        return tuple(segment.name for segment in self.segments)
-
-    @cached_property
-    def _by_id(self) -> dict[str, Segment]:
-        return {segment.id: segment for segment in self.segments}
 
     def rule_of(self, combination: Combination) -> int | None:
         """The position of the rule that decides; None where the fallback does, or nothing."""
@@ -94,14 +66,14 @@ class DecisionTable(ConfigModel):
         rule = self.rule_of(combination)
         if rule is not None:
             return self._by_id[self.rules[rule].segment]
-        return self._by_id[self.fallback] if self.fallback else None
+        return self.fallback_segment
 
     def decisions(self) -> Iterator[tuple[Segment, Decision | None]]:
         """The rules in match order with their segments, and last the fallback."""
         for rule in self.rules:
             yield self._by_id[rule.segment], rule
-        if self.fallback is not None:
-            yield self._by_id[self.fallback], None
+        if self.fallback_segment is not None:
+            yield self.fallback_segment, None
 
 
 def combinations() -> list[Combination]:

@@ -179,6 +179,16 @@ def customer_features(transactions: Table, *, as_of: date, config: FeatureConfig
     return _features(customers, end, extent.largest, config)
 
 
+def customers_with_purchase(transactions: Table, *, as_of: date, config: FeatureConfig) -> int:
+    """How many have features, counted from the rows without regard to orders."""
+    end = day_number(as_of)
+    bought = transactions.filter(
+        _bought(config) & (nw.col("day") >= end - config.history_days) & (nw.col("day") < end)
+    )
+    # DuckDB gives null where there is no row.
+    return int(bought.select(nw.col("customer_id").n_unique()).collect().item() or 0)
+
+
 def _require_columns(transactions: Table, config: FeatureConfig) -> None:
     known = transactions.collect_schema().names()
     for key in ("quantity_column", "channel_column", "location_column", "status_column"):

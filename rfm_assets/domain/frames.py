@@ -1,9 +1,10 @@
 """The one table type of the domain: a narwhals lazy frame over any engine."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
 import narwhals as nw
+from narwhals.typing import IntoDType
 
 from rfm_assets.domain.kinds import Kind
 
@@ -15,6 +16,11 @@ UNITS_PER_MONEY = 10_000
 """Money is summed as whole ten-thousandths, because float sums differ in their last bits
 from run to run on parallel engines. Four decimals hold every currency's minor unit and the
 fractions of a cent that unit prices have; 2**63 of them are 922 trillion."""
+
+TYPES: Mapping[Kind, IntoDType] = {
+    "text": nw.String, "number": nw.Float64, "boolean": nw.Boolean,
+}  # fmt: skip
+"""What values of a kind are held as. Dates are not among them: a date is a day or a moment."""
 
 
 def kinds_of(table: Table) -> dict[str, Kind]:

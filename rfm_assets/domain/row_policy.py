@@ -26,7 +26,7 @@ REJECT_REASONS: Final = (
     "absurd_amount",
 )
 """Why rows are set aside, in the order in which they are tried."""
-DROP_REASONS: Final = ("excluded_customer", "refund", "duplicate")
+DROP_REASONS: Final = ("excluded_customer", "erased", "refund", "duplicate")
 """Why rows are left out on purpose, besides reasons for which the policy says `drop`."""
 
 

@@ -75,6 +75,46 @@ class Segment(ConfigModel):
         return name
 
 
+class NamedSegments(ConfigModel):
+    """What a segment scheme and a decision table share: segments, and which is left for the rest.
+
+    Each adds its own `rules`, of which the first that matches wins.
+    """
+
+    id: str = Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]*$", max_length=60, description="Its name.")
+    version: int = Field(default=1, ge=1, description="Raise it when a rule changes.")
+    title: str = Field(default="", description="One line for readers.")
+    description: str = Field(default="", description="What it is good for.")
+    overlaps: Literal["allow", "forbid"] = Field(
+        default="allow",
+        description="Whether rules of different segments may match the same scores or categories "
+        "(the first wins), or that is an error.",
+    )
+    fallback: str | None = Field(
+        default=None, description="Id of the segment of customers whom no rule matches."
+    )
+    segments: tuple[Segment, ...] = Field(min_length=1, description="In the order shown.")
+
+    @property
+    def reference(self) -> str:
+        """Id and version, as recorded with a snapshot: `rfm_10@1`."""
+        return f"{self.id}@{self.version}"
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The segments' names in the order shown."""
+        return tuple(segment.name for segment in self.segments)
+
+    @property
+    def fallback_segment(self) -> Segment | None:
+        """The segment of what no rule matches."""
+        return self._by_id[self.fallback] if self.fallback else None
+
+    @cached_property
+    def _by_id(self) -> dict[str, Segment]:
+        return {segment.id: segment for segment in self.segments}
+
+
 class Rule(ConfigModel):
     """A segment and the scores that lead to it. A score that is not named may be any."""
 
@@ -127,39 +167,16 @@ class ScaledRule:
     ranges: dict[str, tuple[float, float]]
 
 
-class Scheme(ConfigModel):
+class Scheme(NamedSegments):
     """Segments and the ordered rules that lead to them; the first rule that matches wins."""
 
-    id: str = Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]*$", max_length=60, description="Its name.")
-    version: int = Field(default=1, ge=1, description="Raise it when a rule changes.")
-    title: str = Field(default="", description="One line for readers.")
-    description: str = Field(default="", description="What the scheme is good for.")
     scale: int = Field(
         default=5,
         ge=2,
         le=10,
         description="The highest score that the rules are written for; other scales are mapped.",
     )
-    overlaps: Literal["allow", "forbid"] = Field(
-        default="allow",
-        description="Whether rules of different segments may match the same cell (the first "
-        "wins), or that is an error.",
-    )
-    fallback: str | None = Field(
-        default=None, description="Id of the segment of cells that no rule matches."
-    )
-    segments: tuple[Segment, ...] = Field(min_length=1, description="In the order shown.")
     rules: tuple[Rule, ...] = Field(min_length=1, description="In match order.")
-
-    @property
-    def reference(self) -> str:
-        """Id and version, as recorded with a snapshot: `rfm_10@1`."""
-        return f"{self.id}@{self.version}"
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The segments' names in the order shown."""
-        return tuple(segment.name for segment in self.segments)
 
     @property
     def spellings(self) -> dict[str, Segment]:
@@ -169,10 +186,6 @@ class Scheme(ConfigModel):
             for segment in self.segments
             for spelling in (segment.id, segment.name, *segment.aliases)
         }
-
-    @cached_property
-    def _by_id(self) -> dict[str, Segment]:
-        return {segment.id: segment for segment in self.segments}
 
     def segment_called(self, word: str, *, key: str) -> Segment:
         """The segment with this id, name or alias; case, spaces and apostrophes do not matter.
@@ -196,7 +209,7 @@ class Scheme(ConfigModel):
         for rule in self.rules:
             if rule.reads == "cell" and rule.matches((r, f, m)):
                 return self._by_id[rule.segment]
-        return self._by_id[self.fallback] if self.fallback else None
+        return self.fallback_segment
 
     def cells(self, *, scale: int) -> Iterator[tuple[Cell, Segment | None]]:
         """Every cell of scores 1..scale with its segment, ascending."""
@@ -217,11 +230,6 @@ class Scheme(ConfigModel):
             if ranges is not None:
                 scaled.append(ScaledRule(self._by_id[rule.segment], ranges))
         return scaled
-
-    @property
-    def fallback_segment(self) -> Segment | None:
-        """The segment of cells that no rule matches."""
-        return self._by_id[self.fallback] if self.fallback else None
 
     def _ranges_on(self, scale: int, rule: Rule) -> dict[str, tuple[float, float]] | None:
         if rule.score is not None:

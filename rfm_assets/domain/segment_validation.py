@@ -17,6 +17,7 @@ import numpy as np
 from narwhals.typing import IntoDType
 
 from rfm_assets.domain.frames import UNITS_PER_MONEY, Table
+from rfm_assets.domain.intervals import wilson
 from rfm_assets.domain.judging import Flags, Floats, Interval, Resampled, lift
 from rfm_assets.domain.money import to_units
 from rfm_assets.domain.rfm import day_number
@@ -27,9 +28,6 @@ MOST_RESAMPLED = 200_000
 
 FEWEST = 100
 """Customers, of whom a tenth must have bought again and a tenth not."""
-
-Z_95 = 1.959964
-"""Of the normal distribution, for the interval of a rate (Wilson 1927)."""
 
 Verdict = Literal["baseline", "better", "worse", "no difference"]
 Of = Literal["score", "segment"]
@@ -316,12 +314,13 @@ def _segment_rows(candidates: Sequence[Candidate], frame: Mapping[str, Any], cut
     return nw.from_dict(columns, schema=SEGMENT_TYPES, backend="pyarrow").lazy()
 
 
-def wilson(happened: int, of: int) -> tuple[float, float]:
-    """The 95 % interval of a rate (Wilson 1927); it stays within 0..1 for few customers, too."""
-    rate, z2 = happened / of, Z_95**2
-    centre = (rate + z2 / (2 * of)) / (1 + z2 / of)
-    half = Z_95 / (1 + z2 / of) * (rate * (1 - rate) / of + z2 / (4 * of * of)) ** 0.5
-    return max(0.0, centre - half), min(1.0, centre + half)
+def rates_in_per_cent(segments: Table) -> Table:
+    """The rows of `Validation.segments` with their rates as shares are shown, 0..100."""
+    return segments.with_columns(
+        repurchase_pct=nw.col("repurchase_rate") * 100,
+        low_pct=nw.col("rate_low") * 100,
+        high_pct=nw.col("rate_high") * 100,
+    )
 
 
 SEGMENT_TYPES: Mapping[str, IntoDType] = {

@@ -8,18 +8,19 @@ Each row gets one outcome, the first that applies in this order:
 1. `malformed_line`: the line has too few or too many values, or bytes outside the encoding
 2. `missing_customer_id`
 3. `excluded_customer` (dropped): on the list of staff and tests
-4. `invalid_date`: missing, unparsable, or before 1900
-5. `future_date`: later than today plus the declared skew
-6. `invalid_amount`: missing, no number, NaN or infinite
-7. `unknown_currency`: missing, or without an exchange rate
-8. `absurd_amount`: larger than declared possible, after conversion
-9. `refund` (dropped): under `refunds: exclude`
-10. `duplicate` (dropped): alike a row with a lower source and line
+4. `erased` (dropped): she asked to be erased, and the source still has her
+5. `invalid_date`: missing, unparsable, or before 1900
+6. `future_date`: later than today plus the declared skew
+7. `invalid_amount`: missing, no number, NaN or infinite
+8. `unknown_currency`: missing, or without an exchange rate
+9. `absurd_amount`: larger than declared possible, after conversion
+10. `refund` (dropped): under `refunds: exclude`
+11. `duplicate` (dropped): alike a row with a lower source and line
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -100,6 +101,7 @@ def apply_policy(
     *,
     now_day: int,
     checkpoint: Callable[[Table], Table] | None = None,
+    erased: Sequence[str] = (),
 ) -> PolicyResult:
     """Decide each row's fate.
 
@@ -109,6 +111,7 @@ def apply_policy(
         policy: The switches.
         now_day: Today in days since 1970-01-01 in the business time zone.
         checkpoint: Holds a frame that is used several times; used where duplicates are sought.
+        erased: Customers who asked to be erased: their rows are dropped and kept nowhere.
 
     Raises:
         RowsRefused: The policy says `refuse` for a reason that occurs.
@@ -117,7 +120,7 @@ def apply_policy(
     """
     names = parsed.collect_schema().names()
     attributes = _attributes(names)
-    judged = _judged(parsed, policy, names, now_day)
+    judged = _judged(parsed, policy, names, now_day, erased)
     for keys in _unique_keys(policy, names, attributes):
         judged = _without_duplicates(judged, keys)
         if checkpoint is not None:
@@ -154,9 +157,15 @@ def _attributes(names: list[str]) -> list[str]:
     return [name for name in names if name not in PARSED_COLUMNS]
 
 
-def _judged(parsed: Table, policy: TransactionPolicy, names: list[str], now_day: int) -> Table:
+def _judged(
+    parsed: Table,
+    policy: TransactionPolicy,
+    names: list[str],
+    now_day: int,
+    erased: Sequence[str] = (),
+) -> Table:
     converted = _converted(parsed, policy, names)
-    return converted.with_columns(outcome=_outcome(policy, names, now_day))
+    return converted.with_columns(outcome=_outcome(policy, names, now_day, erased))
 
 
 def _converted(parsed: Table, policy: TransactionPolicy, names: list[str]) -> Table:
@@ -169,7 +178,9 @@ def _converted(parsed: Table, policy: TransactionPolicy, names: list[str]) -> Ta
     return parsed.with_columns(amount=nw.col("amount") * rate)
 
 
-def _outcome(policy: TransactionPolicy, names: list[str], now_day: int) -> nw.Expr:
+def _outcome(
+    policy: TransactionPolicy, names: list[str], now_day: int, erased: Sequence[str]
+) -> nw.Expr:
     """The first reason that applies; `kept` if none."""
     amount, day, customer = nw.col("amount"), nw.col("day"), nw.col("customer_id")
     tests: list[tuple[str, nw.Expr]] = []
@@ -178,6 +189,8 @@ def _outcome(policy: TransactionPolicy, names: list[str], now_day: int) -> nw.Ex
     tests.append(("missing_customer_id", customer.is_null()))
     if policy.excluded_customers:
         tests.append(("excluded_customer", customer.is_in(policy.excluded_customers)))
+    if erased:
+        tests.append(("erased", customer.is_in(list(erased))))
     tests += [
         ("invalid_date", nw.col("date").is_null() | (day < FIRST_DAY)),
         ("future_date", day > now_day + policy.future_skew_days),

@@ -5,7 +5,7 @@ narwhals cannot express alike everywhere. What the columns mean does not belong 
 nor where files lie (`store.py`), nor how a source is parsed (`sources/`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from datetime import date
 from pathlib import Path
@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 from narwhals.dependencies import is_pandas_dataframe
 from upath import UPath
 
+from rfm_assets.domain.controls import Chooser
 from rfm_assets.domain.frames import Table
 from rfm_assets.errors import InvalidConfig, UnsupportedFrame
 from rfm_assets.failures import duckdb_running
@@ -31,8 +32,12 @@ EPOCH = date(1970, 1, 1)
 
 FILE_NAME = "rows-0.parquet"
 
-ROW_GROUP_ROWS = 122_880
-"""DuckDB's own size, taken for every engine."""
+BATCH_ROWS = 65_536
+"""Rows that are handed to Python at a time."""
+
+ROW_GROUP_ROWS = 40_960
+"""Rows that are decoded together. A third of DuckDB's own size, because looking up one customer of a
+million decodes one group: 5 ms rather than 16, for files that are 2 % larger."""
 
 
 class Engine(Protocol):
@@ -85,6 +90,10 @@ class Engine(Protocol):
 
     def number_rows(self, table: Table, name: str, order_by: Sequence[str]) -> Table:
         """Add `name` (Int64): the rows' numbers from 1 in an order that is total and has no nulls."""
+        ...
+
+    def choose_rows(self, table: Table, column: str, chosen: Chooser) -> Table:
+        """The values of the text `column` that a Python function chooses, asked batch by batch."""
         ...
 
     def write_parquet(self, table: Table, folder: AnyPath, *, sort_by: Sequence[str]) -> int:
@@ -141,6 +150,18 @@ def to_arrow(table: Table) -> pa.Table:
 def collect_rows(table: Table) -> list[dict[str, Any]]:
     """The rows of a small table as Python values, for metadata, pictures and messages."""
     return to_arrow(table).to_pylist()
+
+
+def chosen_of(batches: Iterable[list[str]], column: str, chosen: Chooser) -> pa.Table:
+    """The chosen values of all batches, of which one is in memory at a time."""
+    found = pa.array([], pa.string())
+    kept = [found]
+    for values in batches:
+        verdicts = chosen(values)
+        kept.append(
+            pa.array([v for v, is_in in zip(values, verdicts, strict=True) if is_in], pa.string())
+        )
+    return pa.table({column: pa.chunked_array(kept)})
 
 
 def beside_day(table: Table, column: str) -> list[str]:

@@ -4,8 +4,9 @@ import glob
 import os
 import secrets
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from copy import copy
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -15,13 +16,17 @@ import narwhals as nw
 import pyarrow as pa
 from upath import UPath
 
+from rfm_assets.domain.controls import Chooser
 from rfm_assets.domain.frames import Table, number_rows
 from rfm_assets.engines.base import (
+    BATCH_ROWS,
     EPOCH,
     FILE_NAME,
+    ROW_GROUP_ROWS,
     AnyPath,
     as_table,
     beside_day,
+    chosen_of,
     rows_in,
     to_arrow,
 )
@@ -75,10 +80,23 @@ class DuckDBEngine:
                 reason=f"is refused by DuckDB: {error}",
                 fix="Write for example `memory_limit: 1GB` and `threads: 2`.",
             ) from error
-        # It would draw itself into the output of whoever runs this.
-        self.connection.execute("SET enable_progress_bar = false")
+        hide_progress_bar(self.connection)
         self._leave_groups_whole()
         self._checkpoints = 0
+
+    def remember_footers(self) -> None:
+        """Keep the footers of Parquet files that were read, which is a third of looking up a row.
+
+        For files that never change under their name, as those of the store.
+        """
+        self.connection.execute("SET parquet_metadata_cache = true")
+
+    def beside(self) -> "DuckDBEngine":
+        """Another connection to the same database, for another thread; they share the memory."""
+        other = copy(self)
+        other.connection = self.connection.cursor()
+        hide_progress_bar(other.connection)
+        return other
 
     def scan_parquet(self, paths: Sequence[AnyPath]) -> Table:
         self.reach(paths)
@@ -110,6 +128,11 @@ class DuckDBEngine:
     def number_rows(self, table: Table, name: str, order_by: Sequence[str]) -> Table:
         return number_rows(table, name, order_by)
 
+    def choose_rows(self, table: Table, column: str, chosen: Chooser) -> Table:
+        batches = self.batches(table.select(column), BATCH_ROWS)
+        texts = (batch.column(0).to_pylist() for batch in batches)
+        return self.from_arrow(chosen_of(texts, column, chosen))
+
     def write_parquet(self, table: Table, folder: AnyPath, *, sort_by: Sequence[str]) -> int:
         with storage(folder):
             folder.mkdir(parents=True, exist_ok=True)
@@ -117,7 +140,9 @@ class DuckDBEngine:
         target = folder / FILE_NAME
         with duckdb_running(folder, self._spill):
             relation = self._relation(table.sort(*sort_by, nulls_last=True) if sort_by else table)
-            relation.write_parquet(str(target), compression="zstd", overwrite=True)
+            relation.write_parquet(
+                str(target), compression="zstd", overwrite=True, row_group_size=ROW_GROUP_ROWS
+            )
         return rows_in(target)
 
     def day_number(self, table: Table, column: str) -> Table:
@@ -162,6 +187,11 @@ class DuckDBEngine:
         if (split,) in known:
             self.connection.execute("SET disabled_optimizers = $names", {"names": split})
 
+    def batches(self, table: Table, rows: int) -> Iterator[pa.RecordBatch]:
+        """The rows as a stream of which only a few batches are in memory at a time."""
+        with duckdb_running(self._spill):
+            yield from self._relation(table).to_arrow_reader(rows)
+
     def _relation(self, table: Table) -> duckdb.DuckDBPyRelation:
         native = table.to_native()
         if isinstance(native, duckdb.DuckDBPyRelation):
@@ -174,6 +204,15 @@ class DuckDBEngine:
             remote = isinstance(path, UPath) and path.protocol not in {"", "file"}
             if remote and not self.connection.filesystem_is_registered(path.protocol):
                 self.connection.register_filesystem(path.fs)
+
+
+def hide_progress_bar(connection: duckdb.DuckDBPyConnection) -> None:
+    """Keep DuckDB from drawing into the output of whoever runs this.
+
+    In a notebook without ipywidgets it draws nothing, and refuses to be told so.
+    """
+    if connection.execute("SELECT current_setting('enable_progress_bar')").fetchall() == [(True,)]:
+        connection.execute("SET enable_progress_bar = false")
 
 
 def usable_cores() -> int:

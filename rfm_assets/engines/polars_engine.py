@@ -12,13 +12,16 @@ import pyarrow as pa
 from narwhals.dependencies import is_polars_lazyframe
 from upath import UPath
 
+from rfm_assets.domain.controls import Chooser
 from rfm_assets.domain.frames import Table, number_rows
 from rfm_assets.engines.base import (
+    BATCH_ROWS,
     FILE_NAME,
     ROW_GROUP_ROWS,
     AnyPath,
     as_table,
     beside_day,
+    chosen_of,
     rows_in,
     to_arrow,
 )
@@ -83,6 +86,11 @@ class PolarsEngine:
 
     def number_rows(self, table: Table, name: str, order_by: Sequence[str]) -> Table:
         return number_rows(table, name, order_by)
+
+    def choose_rows(self, table: Table, column: str, chosen: Chooser) -> Table:
+        batches = to_arrow(table.select(column)).to_batches(BATCH_ROWS)
+        texts = (batch.column(0).to_pylist() for batch in batches)
+        return self.from_arrow(chosen_of(texts, column, chosen))
 
     def write_parquet(self, table: Table, folder: AnyPath, *, sort_by: Sequence[str]) -> int:
         import polars as pl

@@ -11,7 +11,7 @@ import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import cache, partial
-from itertools import accumulate
+from itertools import accumulate, islice
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -20,8 +20,17 @@ import narwhals as nw
 import pyarrow as pa
 from upath import UPath
 
+from rfm_assets.domain.controls import Chooser
 from rfm_assets.domain.frames import Table
-from rfm_assets.engines.base import AnyPath, as_table, beside_day, rows_in, to_arrow
+from rfm_assets.engines.base import (
+    BATCH_ROWS,
+    AnyPath,
+    as_table,
+    beside_day,
+    chosen_of,
+    rows_in,
+    to_arrow,
+)
 from rfm_assets.engines.duckdb_engine import DuckDBEngine
 from rfm_assets.errors import EngineUnavailable, StorageUnusable
 from rfm_assets.failures import parquet_of, storage
@@ -133,6 +142,15 @@ class SparkEngine:
             pairs = [functions.lit(one) for pair in offsets.items() for one in pair]
             shift = functions.element_at(functions.create_map(*pairs), part).cast("bigint")
         return nw.from_native(held.withColumn(name, place + shift + 1))
+
+    def choose_rows(self, table: Table, column: str, chosen: Chooser) -> Table:
+        # Here and not on the executors, which may not have this package, nor ought to have the secret.
+        rows = self._frame(table.select(column)).toLocalIterator(prefetchPartitions=True)
+        texts = (row[0] for row in rows)
+        batches = iter(lambda: list(islice(texts, BATCH_ROWS)), [])
+        # By way of files, because from memory Spark makes one long plan.
+        with self._reading() as engine:
+            return self.adopt(engine.from_arrow(chosen_of(batches, column, chosen)))
 
     def write_parquet(self, table: Table, folder: AnyPath, *, sort_by: Sequence[str]) -> int:
         frame = self._frame(table.sort(*sort_by, nulls_last=True) if sort_by else table)

@@ -16,9 +16,24 @@ from rfm_assets.domain.behavior_profiles import Example, Input, Metric, Profile,
 from rfm_assets.domain.churn_linter import lint_decisions
 from rfm_assets.domain.churn_tables import Decision, DecisionTable
 from rfm_assets.domain.cluster_names import NameRule
+from rfm_assets.domain.destinations import (
+    Delivery,
+    Destination,
+    ExportField,
+    FileLayout,
+    Source,
+    lint_destination,
+)
 from rfm_assets.domain.scheme_linter import lint
 from rfm_assets.domain.schemes import Rule, Scheme, Segment
-from rfm_assets.errors import InvalidProfile, InvalidScheme, UnknownProfile, UnknownScheme
+from rfm_assets.errors import (
+    InvalidDestination,
+    InvalidProfile,
+    InvalidScheme,
+    UnknownDestination,
+    UnknownProfile,
+    UnknownScheme,
+)
 from rfm_assets.library.definitions import Definitions
 
 DEFAULT_SCHEME = "rfm_10"
@@ -64,6 +79,17 @@ _PROFILES = Definitions(
     keys="`id`, `metrics`, `signals` and `trends`",
     invalid=InvalidProfile,
     unknown=UnknownProfile,
+)
+
+_DESTINATIONS = Definitions(
+    noun="destination",
+    folder="destinations",
+    model=Destination,
+    below={"fields": ExportField, "sources": Source, "file": FileLayout, "delivery": Delivery},
+    findings=lint_destination,
+    keys="`id`, `title`, `fields` and `identify_by`",
+    invalid=InvalidDestination,
+    unknown=UnknownDestination,
 )
 
 
@@ -142,6 +168,31 @@ def load_profile(
         InvalidProfile: Something does not fit; the message has file and line.
     """
     return _PROFILES.load(profile, folder=folder, key=key)
+
+
+def packaged_destinations() -> tuple[str, ...]:
+    """The names of the destinations that come with the package."""
+    return _DESTINATIONS.packaged
+
+
+def load_destination(
+    destination: str | Path | Mapping[str, object],
+    *,
+    folder: str | Path | None = None,
+    key: str = "destination",
+) -> Destination:
+    """A destination whose fields, steps and identifiers fit together.
+
+    Args:
+        destination: Name of a packaged one, path of a YAML file, or the destination itself.
+        folder: Folder that a relative path starts from; the working directory where None.
+        key: Configuration key that named it, for messages.
+
+    Raises:
+        UnknownDestination: Neither a packaged destination nor a file.
+        InvalidDestination: Something does not fit; the message has file and line.
+    """
+    return _DESTINATIONS.load(destination, folder=folder, key=key)
 
 
 @cache

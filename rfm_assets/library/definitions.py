@@ -146,6 +146,11 @@ class Definitions(Generic[Model]):
         return YamlProblem(_line_at(lines, location), _written(location), message)
 
 
+def line_of(text: str, path: Sequence[str | int]) -> int | None:
+    """The line of a place in a YAML text that can be read, or of what holds it."""
+    return _line_at(dict(_lines(yaml.compose(text, Loader=yaml.SafeLoader))), path)
+
+
 def _lines(
     node: yaml.Node | None, path: tuple[str | int, ...] = ()
 ) -> Iterator[tuple[tuple[str | int, ...], int]]:

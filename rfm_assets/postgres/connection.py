@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import ClassVar
 
 import psycopg2
 import sqlalchemy as sa
@@ -66,6 +67,12 @@ class Target:
     server: Server
     schema: str
     wait_seconds: int = 600
+
+    reasons: ClassVar[Mapping[str, tuple[str, str]]] = REASONS
+    when_lost: ClassVar[str] = (
+        "A snapshot is published whole or not at all: run it again when the server is back, and "
+        "what is missing is published."
+    )
 
     @property
     def place(self) -> str:
@@ -127,11 +134,7 @@ class Target:
         if connecting:
             return self.server.unreachable(said)
         if not state or is_lost(state):
-            fix = (
-                "A snapshot is published whole or not at all: run it again when the server is "
-                "back, and what is missing is published."
-            )
-            return self.server.lost(said, fix=fix)
+            return self.server.lost(said, fix=self.when_lost)
         if state == LOCK_NOT_AVAILABLE:
             return DatabaseBusy(
                 place=self.place,
@@ -142,7 +145,7 @@ class Target:
 
     def refused(self, state: str, said: str) -> DatabaseRefused:
         """The error for a SQLSTATE and what the server said."""
-        reason, fix = REASONS.get(state) or REASONS.get(
+        reason, fix = self.reasons.get(state) or self.reasons.get(
             state[:2], ("the server refuses a statement", "See what the server says")
         )
         return DatabaseRefused(

@@ -3,9 +3,10 @@
 What follows from that is decided in `publishing.py`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
@@ -74,6 +75,18 @@ class Control:
         }
         row = insert(self._rows).values(**keys, **values)
         self.connection.execute(row.on_conflict_do_update(index_elements=list(keys), set_=values))
+
+    def described(self, as_of: date | None) -> dict[str, Any] | None:
+        """What is recorded of a snapshot beside its version; None in what older releases wrote."""
+        found = sa.select(self._rows.c.manifest).where(
+            self._mine, self._rows.c.snapshot == label(as_of)
+        )
+        return self.connection.execute(found).scalar()
+
+    def describe(self, as_of: date | None, manifest: Mapping[str, Any]) -> None:
+        """Record what the store says of the snapshot that is published."""
+        one = sa.update(self._rows).where(self._mine, self._rows.c.snapshot == label(as_of))
+        self.connection.execute(one.values(manifest=dict(manifest)))
 
     @property
     def _rows(self) -> sa.Table:

@@ -14,6 +14,8 @@ from sqlalchemy.dialects import postgresql
 from rfm_assets.schemas import (
     BEHAVIORAL_SEGMENTS,
     CAMPAIGN_LIST,
+    CAMPAIGN_OUTCOME,
+    CAMPAIGN_SENDS,
     CHURN_AWARE_SEGMENTS,
     CHURN_SCORES,
     CUSTOMER_BEHAVIOR,
@@ -49,6 +51,7 @@ TYPES: Mapping[str, type[sa.types.TypeEngine]] = {
     "float64": sa.Double,
     "datetime64": sa.TIMESTAMP,
     "date": sa.Date,
+    "bool": sa.Boolean,
 }
 """What the types of the contracts are in Postgres, by the beginning of their names."""
 
@@ -216,6 +219,32 @@ PLACES: Mapping[tuple[str, str], Place] = {
         named_by="campaign",
         indexes=(("customer_id", AS_OF),),
     ),
+    ("campaign_list", "control"): Place(
+        "campaign_control",
+        CAMPAIGN_LIST.parts["control"],
+        "Customers of a campaign's audience who are not contacted, to measure its effect",
+        named_by="campaign",
+        indexes=(("customer_id", AS_OF),),
+    ),
+    ("campaign_outcome", ROWS): Place(
+        "campaign_outcome",
+        CAMPAIGN_OUTCOME,
+        "One row per campaign and as_of: what became of its list, against its control group",
+        money=("spend_deliverable", "spend_control"),
+    ),
+    ("campaign_sends", ROWS): Place(
+        "campaign_sends",
+        CAMPAIGN_SENDS,
+        "One row per send: who was sent which campaign when",
+        dated=False,
+        indexes=(("customer_id", "sent_at"),),
+    ),
+    ("campaign_sends", "rejects"): Place(
+        "campaign_send_rejects",
+        CAMPAIGN_SENDS.parts["rejects"],
+        "Rows of the log of sends that could not be used, each with its reason",
+        dated=False,
+    ),
     ("customer_data", ROWS): Place(
         "customer_data", CUSTOMER_DATA, "Attributes of customers, one row each", dated=False
     ),
@@ -288,6 +317,13 @@ def published_tables(schema: str) -> sa.MetaData:
         sa.Column("run_id", sa.Text, nullable=False, comment="Run that published it"),
         sa.Column(
             "published_at", sa.TIMESTAMP(timezone=True), nullable=False, comment="When it did"
+        ),
+        # Not jsonb, which would put its keys into another order than the store has them in.
+        sa.Column(
+            "manifest",
+            postgresql.JSON(none_as_null=True),
+            comment="What the store says of the snapshot: scheme, configuration, cut points, "
+            "counts, checks; beside its main rows only",
         ),
         sa.PrimaryKeyConstraint("table_name", "source", "snapshot", name=f"{CONTROL}_pkey"),
         comment="What is published: one row per table and snapshot",

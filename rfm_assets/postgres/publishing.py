@@ -27,6 +27,7 @@ from rfm_assets.postgres.connection import Target
 from rfm_assets.postgres.control import Control, label
 from rfm_assets.postgres.copying import Contents
 from rfm_assets.postgres.layout import PLACES, Place
+from rfm_assets.postgres.manifests import travelling
 from rfm_assets.postgres.merging import Merged, Rows
 from rfm_assets.store import ROWS, Snapshot
 from rfm_assets.validation import CheckOutcome
@@ -181,6 +182,7 @@ class _Publishing:
                 ]
                 if not missing:
                     changes = [self._put(connection, rows) for rows in parts]
+                    self._describe(connection, parts, changes[0])
                     self.changes = [*changes, *self._withdraw(connection, snapshot)]
             if not missing:
                 return self.changes
@@ -255,6 +257,16 @@ class _Publishing:
                 run_id=self.request.run_id,
             )
         return change
+
+    def _describe(self, connection: sa.Connection, parts: Sequence[Rows], main: Change) -> None:
+        """Let the manifest stand beside the main rows, also where an older release left it out."""
+        if main.status == "left out":
+            return
+        control, snapshot = self._control(connection, parts[0]), parts[0].snapshot
+        columns = {rows.part: rows.stored for rows in parts}
+        manifest = travelling(snapshot.manifest, columns)
+        if control.described(snapshot.as_of) != manifest:
+            control.describe(snapshot.as_of, manifest)
 
     def _withdraw(self, connection: sa.Connection, snapshot: Snapshot) -> list[Change]:
         """Remove parts of this snapshot that were published and are no longer asked for."""

@@ -29,7 +29,22 @@ EVENT_RULES = ("rows_reconcile", "reject_rate", "volume", "freshness")
 BEHAVIOR_RULES = ("customers_reconcile", "inputs_mapped", "behavior_known")
 VALIDATION_RULES = ("customers_reconcile", "segments_predict", "candidates_computed")
 SUPPRESSION_RULES = ("entries_readable", "entries_dated", "entries_volume", "entries_known")
-LIST_RULES = ("suppression_current", "no_suppressed_customer", "stages_reconcile")
+LIST_RULES = (
+    "suppression_current",
+    "sends_current",
+    "no_suppressed_customer",
+    "stages_reconcile",
+    "list_large_enough",
+)
+OUTCOME_RULES = ("customers_reconcile", "claims_follow_intervals", "groups_as_drawn")
+SEND_RULES = ("rows_reconcile", "sends_set_aside", "sends_volume")
+EXPORT_RULES = (
+    "suppression_current",
+    "entries_readable",
+    "export_reconciles",
+    "no_suppressed_customer",
+    "identifiers_usable",
+)
 DATABASE_RULES = ("published_rows_reconcile", "published_money_reconciles")
 
 DESCRIPTIONS: Mapping[str, str] = {
@@ -67,9 +82,21 @@ DESCRIPTIONS: Mapping[str, str] = {
     "entries_dated": "Warns when a `since` of the suppression entries cannot be read.",
     "entries_volume": "Blocks when far fewer entries are read than in the snapshot before.",
     "entries_known": "Warns when most entries match no customer.",
-    "suppression_current": "Blocks. Every suppression list was computed recently.",
-    "no_suppressed_customer": "Blocks. Nobody on the list is on a suppression list.",
-    "stages_reconcile": "Blocks. Audience = deliverable customers + customers excluded.",
+    "suppression_current": "Blocks. Every suppression list was computed recently, and its file is "
+    "not too old.",
+    "sends_current": "Blocks. The log of sends was read recently, and its file is not too old.",
+    "no_suppressed_customer": "Blocks. Nobody on the list or in its control group is on a "
+    "suppression list.",
+    "stages_reconcile": "Blocks. Audience = deliverable customers + control group + customers "
+    "excluded.",
+    "list_large_enough": "Blocks. The list has at least `minimum_size` customers.",
+    "claims_follow_intervals": "Blocks. No outcome of a list claims more than its interval allows.",
+    "groups_as_drawn": "Warns when a list and its control group are not of the sizes that were "
+    "declared.",
+    "sends_set_aside": "Blocks past a declared share of sends that cannot be used; warns before.",
+    "sends_volume": "Blocks when far fewer sends are read than in the last run.",
+    "export_reconciles": "Blocks. Members of the list = sent + set aside + suppressed since.",
+    "identifiers_usable": "Warns when many members of a list cannot be reached by a destination.",
     "published_rows_reconcile": "Blocks. Every table in the database has the snapshot's rows.",
     "published_money_reconciles": "Blocks. Money adds up to the same there, to a ten-thousandth.",
 }

@@ -107,20 +107,37 @@ def entries_known(*, entries: int, unknown: int | None) -> CheckOutcome:
     )
 
 
-def suppression_current(*, ages_days: Mapping[str, float], max_age_days: int) -> CheckOutcome:
+def suppression_current(
+    *,
+    ages_days: Mapping[str, float],
+    max_age_days: int,
+    written: Mapping[str, tuple[float, int]] | None = None,
+) -> CheckOutcome:
     """Whether the suppression lists are recent enough to send by; blocks.
 
-    `ages_days` says by table how long ago it was computed.
+    Args:
+        ages_days: By table, how long ago it was computed.
+        max_age_days: How long ago that may be.
+        written: By table whose entries have a limit, how long ago their file was written and how
+            long ago that may be.
     """
     oldest = max(ages_days.values(), default=0.0)
-    told = ", ".join(f"{name} computed {age:.1f} days ago" for name, age in ages_days.items())
+    old_files = {name: pair for name, pair in (written or {}).items() if pair[0] > pair[1]}
+    told = [f"{name} computed {age:.1f} days ago" for name, age in ages_days.items()]
+    told += [
+        f"file of {name} written {age:.1f} days ago" for name, (age, _) in (written or {}).items()
+    ]
+    allowed = [f"{name}'s file {limit:,}" for name, (_, limit) in (written or {}).items()]
     return CheckOutcome(
         name="suppression_current",
-        passed=oldest <= max_age_days,
+        passed=oldest <= max_age_days and not old_files,
         blocking=True,
-        observed=told or "no suppression list is asked for",
-        expected=f"at most {max_age_days:,} days ago",
-        next_step="Materialise the suppression list for this week, then this list.",
+        observed=", ".join(told) or "no suppression list is asked for",
+        expected=", ".join([f"at most {max_age_days:,} days ago", *allowed]),
+        next_step="Export the entries again and materialise the suppression list for this week, "
+        "then this list."
+        if old_files
+        else "Materialise the suppression list for this week, then this list.",
     )
 
 
@@ -142,4 +159,28 @@ def no_suppressed_customer(*, on_list: Sequence[str], n_suppressed: int) -> Chec
         next_step="Materialise the suppression list first, then this list for the same date.",
         n_failed=len(on_list),
         sample=sample,
+    )
+
+
+def identifiers_usable(
+    *, members: int, set_aside: int, reasons: Mapping[str, int], warn_share: float
+) -> CheckOutcome:
+    """Whether most members of a list can be reached by a destination; warns.
+
+    Args:
+        members: Members of the list.
+        set_aside: Those without an identifier that the destination could use.
+        reasons: How many of them by reason.
+        warn_share: Share of the members past which it warns.
+    """
+    told = ", ".join(f"{reason} {n:,}" for reason, n in largest_first(reasons))
+    return CheckOutcome(
+        name="identifiers_usable",
+        passed=set_aside <= warn_share * members,
+        blocking=False,
+        observed=f"{set_aside:,} of {members:,} members set aside{f' ({told})' if told else ''}",
+        expected=f"at most {warn_share:.0%} of them",
+        next_step="Look into rejects.csv beside the files; correct the contact data, or map another "
+        "column under `contact_columns`.",
+        n_failed=set_aside,
     )

@@ -45,6 +45,24 @@ class TransactionChecks(ConfigModel):
         return self
 
 
+class SendChecks(ConfigModel):
+    """When a log of sends is too bad to decide by it whom to leave alone."""
+
+    block_reject_rate: float = Field(
+        default=0.01,
+        ge=0,
+        le=1,
+        description="Share of rows set aside (0..1) above which nothing is published.",
+    )
+    max_volume_fall: float = Field(
+        default=0.5,
+        ge=0,
+        le=1,
+        description="Share (0..1) by which the number of sends may fall since the last run before "
+        "nothing is published.",
+    )
+
+
 class LifetimeValueChecks(ConfigModel):
     """When the estimates were so wrong on the last days that a run warns."""
 

@@ -35,7 +35,7 @@ from rfm_assets.sources.config import (
     PostgresTable,
     SparkSource,
 )
-from rfm_assets.sources.files import SourceFile, find, refuse_twins, require_younger
+from rfm_assets.sources.files import SourceFile, find, refuse_twins
 from rfm_assets.sources.mapping import attribute_value, is_unreadable, parsed_as, schema_of
 from rfm_assets.sources.parsing import NativeKind, Parser
 from rfm_assets.sources.reading import Asked, Found, count, held, needs_spark, typed_source
@@ -83,10 +83,6 @@ class CustomerReading:
     broken_lines: int
     written_at: datetime | None
     unreadable: Mapping[str, int]
-
-    def require_younger_than(self, days: int | None, *, now: datetime) -> None:
-        """Raise SourceStale if a file is older than that; None allows any age."""
-        require_younger(self.name, self.written_at, days, now=now)
 
 
 def read_customers(

@@ -25,7 +25,7 @@ from rfm_assets.sources import csv_files, csv_header
 from rfm_assets.sources.config import Attribute, CsvSource, SparkSource
 from rfm_assets.sources.csv_header import Header
 from rfm_assets.sources.customers import FileSource, require_columns, typed_customers
-from rfm_assets.sources.files import SourceFile, find, refuse_twins, require_younger
+from rfm_assets.sources.files import SourceFile, find, refuse_twins
 from rfm_assets.sources.mapping import ROW, SOURCE, schema_of
 from rfm_assets.sources.parsing import NativeKind, Parser
 from rfm_assets.sources.reading import Asked, Found, count, held, needs_spark, typed_source
@@ -54,10 +54,6 @@ class ScoreReading:
     headless: tuple[str, ...]
     written_at: datetime | None
 
-    def require_younger_than(self, days: int | None, *, now: datetime) -> None:
-        """Raise SourceStale if a file is older than that; None allows any age."""
-        require_younger(self.name, self.written_at, days, now=now)
-
 
 def read_scores(
     source: FileSource, *, customer_id: str, churn_score: str, engine: Engine, root: Path
@@ -77,12 +73,11 @@ def read_scores(
     if isinstance(source, SparkSource):
         raise needs_spark(source)
     if not isinstance(engine, DuckDBEngine):
-        with DuckDBEngine() as reader:
+        with engine.reading() as reader:
             found = read_scores(
                 source, customer_id=customer_id, churn_score=churn_score, engine=reader, root=root
             )
-            arrow = found.table.collect("pyarrow").to_native()
-        return replace(found, table=engine.from_arrow(arrow))
+            return replace(found, table=engine.adopt(found.table))
     wanted = {"columns.customer_id": customer_id, "columns.churn_score": churn_score}
     attributes = {SCORE: Attribute(column=churn_score, kind="number")}
     headless: tuple[str, ...] = ()
@@ -145,7 +140,7 @@ def _csv(
     engine.reach([file.path for file in files])
     headed = [(file, csv_header.header(file, source)) for file in files]
     names = list(wanted.values())
-    headless = [file.name for file, head in headed if _is_data(head, names)]
+    headless = [file.name for file, head in headed if _is_data(head, names, source, engine)]
     parts: list[duckdb.DuckDBPyRelation] = []
     broken: list[pa.Table] = []
     for file, head in headed:
@@ -189,12 +184,14 @@ def _lines(
         )
 
 
-def _is_data(head: Header, names: Sequence[str]) -> bool:
-    """Whether the first line is a row: no column is called as asked, and the second is a number."""
+def _is_data(head: Header, names: Sequence[str], source: CsvSource, engine: DuckDBEngine) -> bool:
+    """Whether the first line is a row: no column is called as asked, and the second is a number.
+
+    A number is what the source's declared separators make one of, as in every other line.
+    """
     if set(head.names) & set(names) or len(head.names) < len(names):
         return False
-    try:
-        float(head.names[1])
-    except ValueError:
-        return False
-    return True
+    parser = Parser(source, "UTC")
+    second = engine.connection.from_arrow(pa.table({"second": [head.names[1]]}))
+    trimmed = parser.first(Column("second"), "text", "text")
+    return count(second.filter(parser.first(trimmed, "text", "number").isnotnull())) == 1

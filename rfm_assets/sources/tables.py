@@ -10,6 +10,7 @@ import zipfile
 from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import duckdb
 import pyarrow as pa
@@ -21,6 +22,7 @@ from duckdb import FunctionExpression as Function
 from duckdb import StarExpression as Star
 from duckdb.sqltypes import BIGINT
 
+from rfm_assets.engines.duckdb_engine import hide_progress_bar
 from rfm_assets.errors import (
     ColumnMissing,
     SourceEmpty,
@@ -32,6 +34,9 @@ from rfm_assets.sources.config import DuckDBSource, ExcelSource, GeneratorSource
 from rfm_assets.sources.files import SourceFile, refuse_foreign, refuse_twins
 from rfm_assets.sources.generated import customer_attributes, transactions
 from rfm_assets.sources.mapping import ROW, SOURCE
+
+if TYPE_CHECKING:
+    import fastexcel
 
 _PARQUET_MAGIC = b"PAR1"
 _ADDED = ("filename", "file_row_number")
@@ -148,32 +153,18 @@ def excel(
         SourceEmpty, SourceTruncated, SourceUnreadable: The file is no whole workbook, has no such
             sheet, or has two columns of the name of a used one.
     """
-    import fastexcel
     import polars as pl
 
-    if file.size == 0:
-        raise SourceEmpty(source=file.name, reason="the file has 0 bytes")
-    if file.head(2) == b"PK" and not zipfile.is_zipfile(file.path):
-        raise SourceTruncated(source=file.name, where="inside the workbook")
-    try:
-        book = fastexcel.read_excel(file.path)
-        sheets = book.sheet_names
-    except fastexcel.FastExcelError as error:
-        raise SourceUnreadable(
-            source=file.name,
-            reason=f"it cannot be read as an Excel workbook ({_first_line(error)})",
-            fix="Set `source.type` to what it is, or save it again.",
-        ) from error
+    book = workbook(file)
+    sheets = book.sheet_names
     sheet = sheets[0] if source.sheet is None else source.sheet
     if sheet not in sheets:
         raise SourceUnreadable(
             source=file.name, reason=f"it has no sheet {sheet!r}", fix=did_you_mean(sheet, sheets)
         )
-    # The reader below gives the second of two columns a name of its own. As text, because it
-    # would warn of columns whose kind it does not know.
-    head = book.load_sheet(sheet, header_row=None, n_rows=1, dtypes="string").to_polars()
-    header = head.row(0) if len(head) else ()
-    refuse_twins([str(name) for name in header], [column for _, column in used], file.name)
+    # The reader below gives the second of two columns a name of its own.
+    header = sheet_header(book, sheet)
+    refuse_twins(header, [column for _, column in used], file.name)
     frame = pl.read_excel(
         file.path,
         sheet_name=sheet,
@@ -189,6 +180,35 @@ def excel(
         Constant(f"{file.name}[{sheet}]").alias(SOURCE),
         Column(ROW).cast(BIGINT).alias(ROW),
     )
+
+
+def workbook(file: SourceFile) -> fastexcel.ExcelReader:
+    """An Excel file, opened.
+
+    Raises:
+        SourceEmpty, SourceTruncated, SourceUnreadable: It is no whole workbook.
+    """
+    import fastexcel
+
+    if file.size == 0:
+        raise SourceEmpty(source=file.name, reason="the file has 0 bytes")
+    if file.head(2) == b"PK" and not zipfile.is_zipfile(file.path):
+        raise SourceTruncated(source=file.name, where="inside the workbook")
+    try:
+        return fastexcel.read_excel(file.path)
+    except fastexcel.FastExcelError as error:
+        raise SourceUnreadable(
+            source=file.name,
+            reason=f"it cannot be read as an Excel workbook ({_first_line(error)})",
+            fix="Set `source.type` to what it is, or save it again.",
+        ) from error
+
+
+def sheet_header(book: fastexcel.ExcelReader, sheet: str) -> list[str]:
+    """The first row of a sheet, as it stands; an empty cell is an empty text."""
+    # As text, because the library would warn of columns whose kind it does not know.
+    head = book.load_sheet(sheet, header_row=None, n_rows=1, dtypes="string").to_polars()
+    return ["" if name is None else str(name) for name in head.row(0)] if len(head) else []
 
 
 def database(
@@ -209,7 +229,7 @@ def database(
     }
     try:
         other = duckdb.connect(str(file.path), read_only=True, config=settings)
-        other.execute("SET enable_progress_bar = false")
+        hide_progress_bar(other)
     except duckdb.Error as error:
         locked = "lock" in str(error).lower()
         raise SourceUnreadable(

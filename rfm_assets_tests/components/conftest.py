@@ -145,10 +145,15 @@ class SourceComponent(RfmComponent):
 
 
 class Project:
-    """A project with its definitions folder and a module `toys` of components."""
+    """A project with its definitions folder and a module `toys` of components.
 
-    def __init__(self, root: Path, number: int) -> None:
+    Python keeps the modules it has imported, so each project's have names of their own, in whichever of
+    the test processes it is made.
+    """
+
+    def __init__(self, root: Path) -> None:
         self.root = root
+        number = f"{os.getpid()}_{next(_NUMBERS)}"
         self.defs_module, self.toys = f"project_{number}_defs", f"project_{number}_toys"
         self.defs = root / self.defs_module
         self.defs.mkdir(parents=True)
@@ -200,8 +205,8 @@ class Project:
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Project]:
-    """An empty project. Its modules have names of their own, because Python keeps modules."""
-    made = Project(tmp_path / "project", next(_NUMBERS))
+    """An empty project."""
+    made = Project(tmp_path / "project")
     monkeypatch.syspath_prepend(made.root)
     yield made
     for name in [name for name in sys.modules if name.startswith((made.defs_module, made.toys))]:

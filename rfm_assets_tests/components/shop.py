@@ -4,14 +4,19 @@ Thresholds are fixed, so that every score can be read off: recency 10/20/40/80 d
 1/2/3/4 purchases, money 10/50/100/500.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from rfm_assets import load_table
+from rfm_assets.engines.duckdb_engine import DuckDBEngine
+from rfm_assets.publishing import publish
+from rfm_assets.schemas import SUPPRESSION_LIST
 from rfm_assets.store import Store
 from rfm_assets_tests.components.conftest import Project
 from rfm_assets_tests.domain import purchases
@@ -143,6 +148,12 @@ class Shop:
             run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
         )
 
+    def run_alone(self, key: dg.AssetKey, **asked: Any) -> dg.ExecuteInProcessResult:
+        """One run of an asset by itself, of a partition or by a configuration."""
+        job = dg.define_asset_job("only", dg.AssetSelection.assets(key))
+        both = dg.Definitions.merge(self.project.load(), dg.Definitions(jobs=[job]))
+        return both.resolve_job_def("only").execute_in_process(**asked)
+
 
 def busy_shop(project: Project) -> Shop:
     """The shop with the 600 customers of the random one, who buy until the second week's end."""
@@ -174,3 +185,46 @@ def failure(result: dg.ExecuteInProcessResult) -> str:
             error = event.step_failure_data.error
             return "\n".join(part.message for part in (error, error.cause) if part is not None)
     raise AssertionError("the run did not fail")
+
+
+def recorded(result: dg.ExecuteInProcessResult, key: dg.AssetKey, week: str) -> dict[str, Any]:
+    """What a run recorded of a week of an asset."""
+    found: dict[str, Any] = {}
+    for event in result.all_events:
+        if event.is_step_materialization and event.asset_key == key and event.partition == week:
+            found |= {k: v.value for k, v in event.materialization.metadata.items()}
+    return found
+
+
+def declared(component: str, attributes: Mapping[str, Any]) -> str:
+    """The YAML of a component, with an attribute a line."""
+    lines = "".join(f"  {key}: {value}\n" for key, value in attributes.items())
+    return f"type: rfm_assets.components.{component}\nattributes:\n{lines}"
+
+
+def suppress(store: Store, as_of: date, *, table: str = "suppression_list", **reasons: str) -> None:
+    """A suppression list that is computed after the campaign list."""
+    with DuckDBEngine(threads=1) as engine:
+        frame = engine.from_arrow(
+            pa.table(
+                {
+                    "customer_id": pa.array(list(reasons), pa.string()),
+                    "reason": pa.array(list(reasons.values()), pa.string()),
+                    "source": pa.array(["by hand"] * len(reasons), pa.string()),
+                    "since": pa.array([None] * len(reasons), pa.date32()),
+                    "as_of": pa.array([as_of] * len(reasons), pa.date32()),
+                }
+            )
+        )
+        names = store.snapshot(table, "latest").files()[0]
+        wanted = pq.read_schema(str(names)).names
+        publish(
+            store,
+            engine,
+            SUPPRESSION_LIST,
+            table=table,
+            as_of=as_of,
+            frame=frame.select(*wanted),
+            run_id="test",
+            extra=store.snapshot(table, "latest").manifest.extra,
+        )

@@ -10,7 +10,16 @@ from rfm_assets import load_table
 from rfm_assets.errors import InvalidProject
 from rfm_assets.postgres.migrating import newest_revision
 from rfm_assets_tests.components.conftest import Project
-from rfm_assets_tests.components.shop import AS_OF, FIRST, SECOND, Shop, busy_shop, failure
+from rfm_assets_tests.components.shop import (
+    AS_OF,
+    FIRST,
+    SECOND,
+    Shop,
+    busy_shop,
+    declared,
+    failure,
+    recorded,
+)
 from rfm_assets_tests.postgres import GUARDED, PASSWORD, EmbeddedPostgres
 
 KEY = dg.AssetKey("crm_database")
@@ -27,8 +36,7 @@ TABLES = [
 def yaml(**attributes: Any) -> str:
     values = {"asset_name": "crm_database", "url_env": "CRM_DATABASE_URL"}
     values |= {"published_asset_keys": TABLES} | attributes
-    lines = "".join(f"  {key}: {value}\n" for key, value in values.items())
-    return f"type: rfm_assets.components.PublishToPostgresComponent\nattributes:\n{lines}"
+    return declared("PublishToPostgresComponent", values)
 
 
 @pytest.fixture
@@ -39,15 +47,6 @@ def shop(project: Project, postgres: EmbeddedPostgres, monkeypatch: pytest.Monke
     postgres.rows(f"grant create on database {postgres.database} to {GUARDED}")
     project.write("crm_database", yaml())
     return Shop(project)
-
-
-def metadata(result: dg.ExecuteInProcessResult, week: str) -> dict[str, Any]:
-    """What the run recorded of the published week."""
-    found: dict[str, Any] = {}
-    for event in result.all_events:
-        if event.is_step_materialization and event.asset_key == KEY and event.partition == week:
-            found |= {k: v.value for k, v in event.materialization.metadata.items()}
-    return found
 
 
 def test_a_weekly_run_publishes_what_it_stored(shop: Shop, postgres: EmbeddedPostgres) -> None:
@@ -63,7 +62,7 @@ def test_a_weekly_run_publishes_what_it_stored(shop: Shop, postgres: EmbeddedPos
             as_of=as_of,
         )
         assert published == [tuple(row.values()) for row in stored.select(columns).to_pylist()]
-        assert metadata(result, week)["migration revision"].startswith(newest_revision())
+        assert recorded(result, KEY, week)["migration revision"].startswith(newest_revision())
     lists = postgres.rows(
         "select campaign, customer_id from rfm.campaign_members where as_of = :as_of order by 1, 2",
         as_of=AS_OF[SECOND],
@@ -82,13 +81,12 @@ def test_a_weekly_run_publishes_what_it_stored(shop: Shop, postgres: EmbeddedPos
 def test_what_changed_is_told(shop: Shop) -> None:
     shop.run(FIRST)
 
-    again = metadata(shop.run(FIRST), FIRST)
+    again = recorded(shop.run(FIRST), KEY, FIRST)
 
     rows = [line.split(" | ") for line in again["what changed"].splitlines()[2:]]
     assert [row[0].strip("| ") for row in rows] == [
         *TABLES[:4],
-        "campaign_members",
-        "campaign_members",
+        *["campaign_members", "campaign_control"] * 2,
     ]
     assert rows[0][1:4] == ["customer_segments", "2026-02-23", "published"]
     # A second run computes the same rows at another time.
@@ -100,13 +98,12 @@ def test_what_changed_is_told(shop: Shop) -> None:
 
 def test_publishing_alone_a_second_time_does_nothing(shop: Shop) -> None:
     shop.run(FIRST)
-    job = dg.define_asset_job("only", dg.AssetSelection.assets(KEY))
-    both = dg.Definitions.merge(shop.project.load(), dg.Definitions(jobs=[job]))
 
-    result = both.resolve_job_def("only").execute_in_process(partition_key=FIRST)
+    result = shop.run_alone(KEY, partition_key=FIRST)
 
-    changed = metadata(result, FIRST)["what changed"]
-    assert changed.count("already published") == len(TABLES)
+    changed = recorded(result, KEY, FIRST)["what changed"]
+    # Each of the two campaign lists has a control group beside it.
+    assert changed.count("already published") == len(TABLES) + 2
     checks = {e.check_name: e.passed for e in result.get_asset_check_evaluations()}
     assert checks == {"published_rows_reconcile": True, "published_money_reconciles": True}
 
@@ -135,7 +132,10 @@ def test_only_the_latest_week_of_a_backfill_is_published(
     assert result.success, failure(result)
     dates = postgres.rows("select distinct as_of from rfm.published_snapshots")
     assert dates == [(AS_OF[SECOND],)]
-    assert metadata(result, FIRST)["what changed"] == "nothing: 2026-03-02 follows in the same run"
+    assert (
+        recorded(result, KEY, FIRST)["what changed"]
+        == "nothing: 2026-03-02 follows in the same run"
+    )
 
 
 def test_a_url_that_is_not_set_fails_the_publication_alone(
@@ -207,11 +207,9 @@ def test_wrong_yaml_is_told_with_its_line(
 def test_without_weeks_a_run_asks_for_a_date(shop: Shop, postgres: EmbeddedPostgres) -> None:
     shop.run(FIRST)
     (shop.project.defs / "weekly" / "defs.yaml").unlink()
-    job = dg.define_asset_job("only", dg.AssetSelection.assets(KEY))
-    both = dg.Definitions.merge(shop.project.load(), dg.Definitions(jobs=[job]))
 
-    result = both.resolve_job_def("only").execute_in_process(
-        run_config={"ops": {"crm_database": {"config": {"as_of": str(AS_OF[FIRST])}}}}
+    result = shop.run_alone(
+        KEY, run_config={"ops": {"crm_database": {"config": {"as_of": str(AS_OF[FIRST])}}}}
     )
 
     assert result.success

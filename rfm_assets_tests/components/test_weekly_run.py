@@ -288,7 +288,7 @@ def test_checks_say_what_they_saw(shop: Shop) -> None:
         "As of 2026-03-02: segmented 925.0000 + left out 0.0000 = 925.0000"
     )
     assert seen["win_back", "stages_reconcile"].description == (
-        "As of 2026-03-02: deliverable 1 + excluded 1 = 2"
+        "As of 2026-03-02: deliverable 1 + control 0 + excluded 1 = 2"
     )
     assert seen["transaction_data", "rows_reconcile"].description == (
         "kept 11 + set aside 1 + dropped by policy 0 = 12"

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from rfm_assets_tests.components import conftest as components
-from rfm_assets_tests.docs.pages import copy_of_project
+from rfm_assets_tests.docs.pages import ROOT, copy_of_project
 from rfm_assets_tests.postgres import EmbeddedPostgres
 
 project = components.project
@@ -40,7 +40,8 @@ def shell(folder: Path, script: str, env: dict[str, str]) -> subprocess.Complete
 def environment(folder: Path) -> dict[str, str]:
     """A user's environment, in which the copy's own modules come first."""
     plain = {name: value for name, value in os.environ.items() if name not in OWN}
-    return plain | {"PYTHONPATH": str(folder), "COLUMNS": "100", "NO_COLOR": "1"}
+    path = os.pathsep.join([str(folder), str(ROOT)])
+    return plain | {"PYTHONPATH": path, "COLUMNS": "100", "NO_COLOR": "1"}
 
 
 @pytest.fixture(scope="session")

@@ -3,12 +3,14 @@
 The word after the language of a fence says what a block is for:
 
 * `bash run`: run in a copy of the project; without `run` it is only shown
+* `bash api`: run beside a server of the API (`test_api_page.py`)
 * `python`: run, in order, in one namespace per page; `python file=PATH` is written to a file
 * `yaml file=PATH`, `csv file=PATH`: written to that file of the copy
 * `yaml shipped=PATH`: is what stands in that file of the project
 * `yaml component`: a whole `defs.yaml` that loads
 * `yaml attributes=COMPONENT`: attributes that load on top of the component's example
 * `yaml attributes=COMPONENT fails`: attributes that do not
+* `yaml serving`: a whole `serving.yaml` that loads
 * `yaml run=KEY fails`: put below that key of the page's transactions, makes the run fail
 * `yaml scheme=NAME`: a segment scheme; `yaml lint=NAME`: replaces its last rule and fails
 * `sql`: a query on what the page publishes to Postgres
@@ -26,17 +28,25 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 PAGES = (
     "README.md",
+    "docs/command-line.md",
     "docs/your-own-data.md",
+    "docs/campaigns.md",
     "docs/segmentation.md",
     "docs/behavioral-segments.md",
     "docs/lifetime-value.md",
     "docs/churn.md",
     "docs/behavior.md",
     "docs/validation.md",
+    "docs/dashboard.md",
     "docs/operations.md",
+    "docs/alerts.md",
     "docs/publishing-to-postgres.md",
+    "docs/report.md",
+    "docs/history.md",
+    "docs/exports.md",
     "docs/deployment.md",
     "docs/sources-and-engines.md",
+    "docs/api.md",
 )
 """The pages that are executed; docs/reference is written from the code."""
 

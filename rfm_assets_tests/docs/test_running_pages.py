@@ -28,8 +28,17 @@ from rfm_assets_tests.postgres import EmbeddedPostgres
 WEEKS = {
     "README.md": ["2025-03-10", "2025-03-17", "2025-03-24", "2025-03-31"],
     "docs/your-own-data.md": ["2025-05-26", *(f"2025-06-{day:02}" for day in (2, 9, 16, 23, 30))],
+    "docs/campaigns.md": [
+        "2025-02-10",
+        "2025-02-17",
+        "2025-02-24",
+        "2025-03-03",
+        "2025-03-10",
+        "2025-03-17",
+    ],
     "docs/operations.md": ["2025-06-09", "2025-06-16", "2025-06-23"],
     "docs/publishing-to-postgres.md": ["2025-03-10", "2025-03-17"],
+    "docs/report.md": ["2025-03-17"],
 }
 """The oldest weeks that the store has once a page is done."""
 

@@ -3,16 +3,21 @@
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 
 import rfm_assets.components
 from rfm_assets import load_scheme, quality, schemas
+from rfm_assets.cli import app
 from rfm_assets.domain.churn_scores import REJECT_REASONS as REJECTED_SCORES
 from rfm_assets.domain.features import FEATURES
 from rfm_assets.domain.rfm import EXCLUSION_REASONS
 from rfm_assets.domain.row_policy import REJECT_REASONS
+from rfm_assets.domain.sends import REJECT_REASONS as REJECTED_SENDS
 from rfm_assets.domain.suppression import SUPPRESSION_REASONS
+from rfm_assets.erased import KEY_VARIABLE
 from rfm_assets.library import benchmarks, packaged_schemes
 from rfm_assets.loading import ROOT_VARIABLE
 from rfm_assets.postgres.layout import CONTROL, PLACES
@@ -36,6 +41,9 @@ RULES = (
     *quality.VALIDATION_RULES,
     *quality.SUPPRESSION_RULES,
     *quality.LIST_RULES,
+    *quality.OUTCOME_RULES,
+    *quality.SEND_RULES,
+    *quality.EXPORT_RULES,
     *quality.DATABASE_RULES,
 )
 
@@ -101,7 +109,13 @@ def test_readme_lists_every_component() -> None:
 def test_environment_variables_are_those_that_are_read() -> None:
     documented = set(first_column("docs/operations.md", "variable"))
     storage = {"DAGSTER_POSTGRES_URL", "DAGSTER_POSTGRES_PASSWORD", "RFM_EMBEDDED_POSTGRES"}
-    assert documented == {ROOT_VARIABLE, "DAGSTER_HOME", "RFM_ONLINE_RETAIL", *storage}
+    assert documented == {
+        ROOT_VARIABLE,
+        KEY_VARIABLE,
+        "DAGSTER_HOME",
+        "RFM_ONLINE_RETAIL",
+        *storage,
+    }
     for page in PAGES:
         named = set(re.findall(r"\b(?:RFM|DAGSTER)_[A-Z_]+\b", text_of(page)))
         assert named <= documented, page
@@ -214,5 +228,29 @@ def test_the_features_are_those_that_are_computed() -> None:
     ]
 
 
+def commands(found: Any, path: tuple[str, ...] = ("rfm",)) -> Iterator[tuple[str, Any]]:
+    """Every command that does something, by what is typed."""
+    if hasattr(found, "commands"):
+        for name, below in found.commands.items():
+            yield from commands(below, (*path, name))
+    else:
+        yield " ".join(path), found
+
+
+def test_every_command_and_option_is_named() -> None:
+    page = text_of("docs/command-line.md")
+    for typed, command in commands(typer.main.get_command(app)):
+        assert re.search(rf"\b{typed}\b", page), typed
+        for option in command.params:
+            visible = option.param_type_name == "option" and not option.hidden
+            named = [name for name in option.opts if name != "--help"]
+            if visible and named:
+                assert any(re.search(rf"{name}\b", page) for name in named), f"{typed} {named}"
+
+
 def test_why_a_churn_score_is_set_aside_is_told() -> None:
     assert first_column("docs/churn.md", "reason") == list(REJECTED_SCORES)
+
+
+def test_why_a_send_is_set_aside_is_told() -> None:
+    assert first_column("docs/campaigns.md", "reason") == list(REJECTED_SENDS)

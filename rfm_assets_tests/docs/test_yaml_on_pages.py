@@ -15,6 +15,7 @@ import yaml
 import rfm_assets.components
 from rfm_assets import load_scheme
 from rfm_assets.errors import InvalidProject, InvalidScheme
+from rfm_assets.serving.settings import FILE, ServingSettings, load_settings
 from rfm_assets.store import Store
 from rfm_assets_tests.components.conftest import Project
 from rfm_assets_tests.components.shop import failure
@@ -55,7 +56,8 @@ def write_beside(project: Project, block: Block) -> None:
 
 def test_each_block_says_what_it_is() -> None:
     known = {"file", "shipped", "attributes", "run", "scheme", "lint"}
-    odd = [b.place for b in YAML if not (set(b.options) & known or "component" in b.flags)]
+    whole = {"component", "serving"}
+    odd = [b.place for b in YAML if not (set(b.options) & known or set(b.flags) & whole)]
     silent = [b.place for b in YAML if ("fails" in b.flags or "lint" in b.options) and not b.output]
     assert (odd, silent) == ([], [])
 
@@ -89,6 +91,15 @@ def test_whole_components_load(project: Project, block: Block) -> None:
     project.write("component", block.text)
 
     project.load().get_repository_def()
+
+
+@pytest.mark.parametrize(
+    "block", [pytest.param(b, id=b.place) for b in YAML if "serving" in b.flags]
+)
+def test_settings_of_serving_load(tmp_path: Path, block: Block) -> None:
+    (tmp_path / FILE).write_text(block.text, encoding="utf-8")
+
+    assert load_settings(tmp_path) != ServingSettings()
 
 
 @having("scheme")

@@ -8,12 +8,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from rfm_assets.domain.campaigns import (
-    CampaignConfig,
-    CampaignResult,
-    ConsentRule,
-    campaign_list,
-)
+from rfm_assets.domain.audiences import CampaignConfig, ConsentRule
+from rfm_assets.domain.campaigns import CampaignResult, campaign_list
 from rfm_assets.domain.frames import Table
 from rfm_assets.errors import ColumnMissing, InvalidExpression
 

@@ -7,7 +7,14 @@ from typing import Any
 import narwhals as nw
 import pytest
 
-from rfm_assets.domain.churn import ChurnSegmentConfig, RiskThresholds, churn_segments, engagement
+from rfm_assets.domain.churn import (
+    CategoryCuts,
+    ChurnSegmentConfig,
+    RiskThresholds,
+    churn_segments,
+    engagement,
+    risk_by_segment,
+)
 from rfm_assets.domain.churn_generator import SHARES, synthetic_churn_scores
 from rfm_assets.domain.churn_linter import lint_decisions
 from rfm_assets.domain.churn_scores import judged_scores
@@ -108,6 +115,34 @@ def test_engagement_is_the_weeks_with_a_purchase(engine_table: MakeTable) -> Non
         engagement(engine_table(transactions(rows)), as_of=AS_OF, days=28), "customer_id"
     )
     assert weeks == [{"customer_id": "ann", "weeks": 2}, {"customer_id": "bob", "weeks": 1}]
+
+
+def test_customers_by_segment_and_level_of_risk(engine_table: MakeTable) -> None:
+    rows = {
+        "segment": ["Champions", "Champions", "Champions", "Hibernating"],
+        "churn_risk_level": ["Low", "Low", "Critical", "High"],
+    }
+    found = {one.segment: one for one in risk_by_segment(engine_table(rows), TABLE)}
+    assert tuple(found) == TABLE.names
+    champions, hibernating = found["Champions"], found["Hibernating"]
+    assert (champions.customers, champions.customers_pct) == (3, 75.0)
+    assert champions.by_level == {"Low": 2, "Critical": 1}
+    assert (hibernating.customers_pct, hibernating.by_level) == (25.0, {"High": 1})
+    assert {one.customers for one in found.values()} == {0, 1, 3}
+
+
+def test_nobody_is_in_no_segment() -> None:
+    nobody: dict[str, list[str]] = {"segment": [], "churn_risk_level": []}
+    rows = nw.from_dict(nobody, schema=dict.fromkeys(nobody, nw.String), backend="pyarrow")
+    assert {one.customers_pct for one in risk_by_segment(rows.lazy(), TABLE)} == {0.0}
+
+
+def test_cuts_are_read_in_days_and_money() -> None:
+    cuts = CategoryCuts(
+        cuts={"R": (-80.0, -30.0), "F": (2.0, 5.0), "M": (105_000.0, 500_000.0), "E": (1.0, 3.0)}
+    )
+    read = {"R": (80.0, 30.0), "F": (2.0, 5.0), "M": (10.5, 50.0), "E": (1.0, 3.0)}
+    assert cuts.as_read() == read
 
 
 def test_an_engagement_column_that_is_not_there() -> None:

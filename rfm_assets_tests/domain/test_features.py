@@ -1,12 +1,18 @@
 """The fourteen features, worked out by hand, on each engine."""
 
 from collections.abc import Mapping
+from datetime import date
 from typing import Any
 
 import pyarrow as pa
 import pytest
 
-from rfm_assets.domain.features import FEATURES, FeatureConfig, customer_features
+from rfm_assets.domain.features import (
+    FEATURES,
+    FeatureConfig,
+    customer_features,
+    customers_with_purchase,
+)
 from rfm_assets.errors import AmountsTooLarge, ColumnMissing
 from rfm_assets_tests.domain.purchases import AS_OF, shop, transactions
 from rfm_assets_tests.tables import ENGINES, MakeTable, rows_of, tables_on
@@ -66,6 +72,16 @@ def test_the_features_of_two_customers(engine_table: MakeTable) -> None:
     }
     assert (bob["spend_std"], bob["value_consistency"]) == (0.0, 1.0)
     assert (bob["app_usage_rate"], bob["location_diversity"]) == (0.0, 0.0)
+
+
+def test_as_many_have_features_as_have_bought(engine_table: MakeTable) -> None:
+    rows = engine_table(columns(ROWS))
+    # ann and bob; what failed is no purchase only where a column says so.
+    assert customers_with_purchase(rows, as_of=AS_OF, config=FULL) == 2
+    assert customers_with_purchase(rows, as_of=AS_OF, config=FeatureConfig()) == 3
+    short = FeatureConfig(history_days=28, status_column="status")
+    assert customers_with_purchase(rows, as_of=AS_OF, config=short) == 2
+    assert customers_with_purchase(rows, as_of=date(2024, 12, 1), config=short) == 0
 
 
 def test_a_purchase_that_went_back_cost_nothing(engine_table: MakeTable) -> None:

@@ -6,7 +6,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rfm_assets.domain.segment_validation import Candidate, Validation, validated, wilson
+from rfm_assets.domain.segment_validation import (
+    Candidate,
+    Validation,
+    rates_in_per_cent,
+    validated,
+)
 from rfm_assets.domain.validation_candidates import (
     Loaded,
     candidate_as_of,
@@ -60,6 +65,9 @@ def test_rates_lift_and_revenue_by_segment(engine_table: MakeTable) -> None:
     assert (good["revenue"], bad["revenue"]) == (1_345.0, 193.0)
     assert good["revenue_pct"] == pytest.approx(100 * 1_345 / 1_538)
     assert (good["rate_low"], good["rate_high"]) == pytest.approx((0.5628, 0.7454), abs=1e-4)
+    _, shown = rows_of(rates_in_per_cent(validation.segments), "segment")
+    assert (shown["repurchase_pct"], shown["customers_pct"]) == (66.0, 50.0)
+    assert (shown["low_pct"], shown["high_pct"]) == pytest.approx((56.28, 74.54), abs=1e-2)
     assert (validation.customers, validation.buyers, validation.revenue) == (200, 76, 1_538.0)
     by_score, by_segment = sorted(validation.scores, key=lambda one: one.of)
     assert (by_score.of, by_score.verdict) == ("score", "baseline")
@@ -67,13 +75,6 @@ def test_rates_lift_and_revenue_by_segment(engine_table: MakeTable) -> None:
     expected = (66 * 90 + (66 * 34 + 10 * 90) / 2) / (76 * 124)
     assert by_segment.auc.value == pytest.approx(expected, abs=0.02)
     assert by_score.lift == pytest.approx(13 / 20 / 0.38)  # c001 to c019: not 3, 6, … and not c000
-
-
-def test_wilsons_interval() -> None:
-    # Wilson's for 10 of 100: 0.0552 to 0.1744 (Newcombe 1998, method 3).
-    assert wilson(10, 100) == pytest.approx((0.0552, 0.1744), abs=1e-4)
-    assert wilson(0, 10)[0] == 0.0
-    assert wilson(10, 10)[1] == pytest.approx(1.0)
 
 
 def test_all_are_judged_on_the_customers_that_every_one_knows(engine_table: MakeTable) -> None:

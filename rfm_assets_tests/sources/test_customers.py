@@ -13,6 +13,7 @@ from rfm_assets.engines.base import collect_rows
 from rfm_assets.errors import ColumnMissing, SourceStale
 from rfm_assets.sources.config import Attribute, ColumnMapping
 from rfm_assets.sources.customers import FileSource, read_customers
+from rfm_assets.sources.files import require_younger
 
 CONSENT = {"column": "ok", "kind": "boolean"}
 GERMAN = {**CONSENT, "true_words": ["ja"], "false_words": ["Nein"]}
@@ -108,8 +109,8 @@ def test_a_source_is_as_old_as_its_oldest_file(customers, tmp_path):
         os.utime(tmp_path / name, (written, written))
     found = customers("*.csv", consent=CONSENT)
     assert found.written_at == datetime(2024, 1, 1, tzinfo=UTC)
-    with pytest.raises(SourceStale, match=r"19.0 days ago"):
-        found.require_younger_than(10, now=datetime(2024, 1, 20, tzinfo=UTC))
+    with pytest.raises(SourceStale, match=r"19.0 days ago.*Nothing is published"):
+        require_younger(found.name, found.written_at, 10, now=datetime(2024, 1, 20, tzinfo=UTC))
 
 
 @pytest.mark.parametrize(

@@ -1,42 +1,82 @@
 """Stored tables as a terminal shows them. What they say is computed elsewhere."""
 
-from typing import TYPE_CHECKING
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table as Grid
+from rich.text import Text
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     import pandas as pd
 
     from rfm_assets.store import Snapshot, Store
 
 # Names of segments and lists may hold brackets.
 out = Console(highlight=False, markup=False)
+# Messages hold brackets of their own, such as "rfm_assets[postgres]".
+err = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
 
 
-def show_latest(store: "Store") -> None:
-    """The newest snapshot of each kind of table that the project has."""
-    from rfm_assets.loading import load_table
+def red(text: str) -> Text:
+    """A word that says that something is wrong."""
+    return Text(text, style="red")
 
-    latest = {name: store.snapshot(name) for name in store.tables()}
-    kinds = {name: snapshot.manifest.kind for name, snapshot in latest.items()}
+
+def print_json(content: Mapping[str, Any] | list[Any]) -> None:
+    """For programs: one JSON document, dates as text, nothing wrapped."""
+    print(json.dumps(content, default=str, ensure_ascii=False, indent=2))  # noqa: T201
+
+
+def show_tables(snapshots: "Mapping[str, Snapshot]", store: "Store") -> None:
+    """One snapshot of each table, those of a kind together."""
+    kinds = {name: snapshot.manifest.kind for name, snapshot in snapshots.items()}
     for name, kind in kinds.items():
         if kind == "segment_summary":
-            _show_summary(load_table(name, root=store.root), str(latest[name].as_of))
+            as_of = snapshots[name].as_of
+            _show_summary(_rows_of(snapshots[name], store), str(as_of))
     for name, kind in kinds.items():
         if kind == "segment_movement":
-            _show_movement(load_table(name, root=store.root))
+            _show_movement(_rows_of(snapshots[name], store))
     for name, kind in kinds.items():
         if kind in _LEARNED:
-            _LEARNED[kind](name, latest[name], store)
-    lists = {name: latest[name] for name in latest if kinds[name] == "campaign_list"}
+            _LEARNED[kind](name, snapshots[name], store)
+    lists = {name: snapshots[name] for name in snapshots if kinds[name] == "campaign_list"}
     if lists:
         _show_lists(lists)
     for name, kind in kinds.items():
         if kind == "suppression_list":
-            _show_suppressed(name, latest[name])
+            _show_suppressed(name, snapshots[name])
+
+
+def show_latest(store: "Store") -> None:
+    """The newest snapshot of each kind of table that the project has."""
+    show_tables({name: store.snapshot(name) for name in store.tables()}, store)
+
+
+def show_rows(title: str, rows: "list[Mapping[str, Any]]", columns: "list[str]") -> None:
+    """Any rows, as a grid."""
+    grid = Grid(title=title, title_justify="left")
+    for name in columns:
+        numbers = any(isinstance(row[name], int | float) for row in rows)
+        grid.add_column(name, justify="right" if numbers else "left")
+    for row in rows:
+        grid.add_row(*(_cell(row[name]) for name in columns))
+    out.print(grid)
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return ""
+    return f"{value:,.2f}" if isinstance(value, float) else str(value)
+
+
+def _rows_of(snapshot: "Snapshot", store: "Store", **choice: Any) -> "pd.DataFrame":
+    from rfm_assets.loading import load_table
+
+    as_of = "latest" if snapshot.as_of is None else snapshot.as_of
+    return load_table(snapshot.table, as_of, root=store.root, **choice)
 
 
 def _show_suppressed(name: str, snapshot: "Snapshot") -> None:
@@ -110,9 +150,8 @@ def _show_movement(movement: "pd.DataFrame") -> None:
 
 
 def _show_clusters(name: str, snapshot: "Snapshot", store: "Store") -> None:
-    from rfm_assets.loading import load_table
-
-    rows = load_table(name, root=store.root, part="profiles").drop_duplicates("cluster")
+    del name
+    rows = _rows_of(snapshot, store, part="profiles").drop_duplicates("cluster")
     grouped = rows.groupby("segment")[["customers", "customers_pct", "spend_pct"]].sum()
     grid = _counted(f"Clusters as of {snapshot.as_of}", "segment", "share of spend")
     for segment, row in grouped.sort_values("customers", ascending=False).iterrows():
@@ -124,9 +163,8 @@ def _show_clusters(name: str, snapshot: "Snapshot", store: "Store") -> None:
 
 
 def _show_churn_aware(name: str, snapshot: "Snapshot", store: "Store") -> None:
-    from rfm_assets.loading import load_table
-
-    rows = load_table(name, root=store.root, columns=["segment", "churn_probability"])
+    del name
+    rows = _rows_of(snapshot, store, columns=["segment", "churn_probability"])
     grid = _counted(f"Segments by churn risk as of {snapshot.as_of}", "segment", "mean churn risk")
     grouped = rows.groupby("segment")["churn_probability"].agg(["size", "mean"])
     for segment, row in grouped.sort_values("size", ascending=False).iterrows():
@@ -136,9 +174,8 @@ def _show_churn_aware(name: str, snapshot: "Snapshot", store: "Store") -> None:
 
 
 def _show_behavior(name: str, snapshot: "Snapshot", store: "Store") -> None:
-    from rfm_assets.loading import load_table
-
-    rows = load_table(name, root=store.root, part="insights").sort_values("rank")
+    del name
+    rows = _rows_of(snapshot, store, part="insights").sort_values("rank")
     grid = _counted(f"Risk signals as of {snapshot.as_of}", "signal", "unknown", "urgency")
     for row in rows.itertuples():
         grid.add_row(

@@ -1,0 +1,1 @@
+"""The commands of `rfm`, a module each, and what they share. `cli.py` puts them together."""

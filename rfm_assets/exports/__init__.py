@@ -1,0 +1,1 @@
+"""Campaign lists leave the house: as files, and over HTTP with a ledger of what was accepted."""

@@ -1,0 +1,1 @@
+"""What people look at and call: API, dashboard, report, all over `queries.py`."""

@@ -1,0 +1,1 @@
+"""Tests of `rfm_assets.alerting`: what is news, its words, and receivers with bad manners."""

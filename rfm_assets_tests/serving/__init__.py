@@ -1,0 +1,1 @@
+"""Tests of what people look at: the API, and what it shares with dashboard and report."""
