@@ -8,7 +8,8 @@ Science 24, 2005), and Fader and Hardie: The Gamma-Gamma Model of Monetary Value
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import TypeAlias
 
@@ -30,6 +31,17 @@ _EDGE = 12.0
 _AT_THE_EDGE = 1e-3
 _STEEP = 1e-4
 """A slope of the mean log-likelihood over the logarithm of a parameter that is no maximum."""
+
+_TOLD_APART = 0.01
+"""By how much the log-likelihood of all customers together must be larger for four parameters than
+for three. Where it is not, the search walks along a ridge, and how far is decided by rounding."""
+
+_ALIKE = 1e8
+"""a + b where all customers leave with the same probability, a / (a + b)."""
+
+_NARROW = 1e3
+"""From this a on, two points stand for the distribution of the probability of leaving: what lies
+beyond its mean and spread changes an expectation by less than a millionth."""
 
 _NOT_ONE = 1e-6
 """The expectation of BG/NBD divides by a - 1; so close to it, a is moved."""
@@ -71,6 +83,8 @@ class BgNbd(ConfigModel):
 
         It does not depend on when she last bought, so that it is computed once for many.
         """
+        if self.a >= _NARROW:
+            return self._expected_of_alike(x, ahead / (self.alpha + t))
         a = self.a if abs(self.a - 1) > _NOT_ONE else 1 + _NOT_ONE
         r, b, z = self.r, self.b, ahead / (self.alpha + t + ahead)
         c = a + b + x - 1
@@ -88,8 +102,21 @@ class BgNbd(ConfigModel):
             found[one] = self._integrated(float(x[one]), ahead / (self.alpha + float(t[one])))
         return found
 
+    def _expected_of_alike(self, x: Floats, relative: Floats) -> Floats:
+        """The same expectation where the probability of leaving hardly differs between customers."""
+        total = self.a + self.b + x
+        mean = self.a / total
+        spread = np.sqrt(mean * (1 - mean) / (total + 1))
+        low, high = (
+            -np.expm1(-(self.r + x) * np.log1p(p * relative)) / p
+            for p in (mean - spread, mean + spread)
+        )
+        return (low + high) / 2
+
     def _integrated(self, x: float, relative: float) -> float:
         """The same expectation as an integral over the probability of leaving: slow and sure."""
+        a, b = self.a, self.b + x
+        logs = math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b)
 
         def given(p: float) -> float:
             if p == 0:
@@ -99,16 +126,18 @@ class BgNbd(ConfigModel):
         # Over the logarithm of p, where nothing is steep, up to its peak and from there on.
         def weighed(log_p: float) -> float:
             p = math.exp(log_p)
-            return given(p) * math.exp(self.a * log_p + (self.b + x - 1) * math.log1p(-p))
+            return given(p) * math.exp(logs + a * log_p + (b - 1) * math.log1p(-p))
 
-        peak = math.log(self.a / (self.a + self.b + x))
-        ends = [peak - 50 / self.a, peak - 5 / self.a, peak, 0.0]
-        whole = sum(
-            quad(weighed, low, high, limit=500, epsabs=0, epsrel=1e-8)[0]
-            for low, high in pairwise(ends)
+        peak = math.log(a / (a + b))
+        beyond = min(0.0, peak + 10 / math.sqrt(a))
+        ends = [peak - 50 / a, peak - 5 / a, peak, beyond, 0.0]
+        return float(
+            sum(
+                quad(weighed, low, high, limit=500, epsabs=0, epsrel=1e-8)[0]
+                for low, high in pairwise(ends)
+                if low < high
+            )
         )
-        logs = math.lgamma(self.a + self.b + x) - math.lgamma(self.a) - math.lgamma(self.b + x)
-        return float(whole) * math.exp(logs)
 
 
 class GammaGamma(ConfigModel):
@@ -136,17 +165,29 @@ def fit_bg_nbd(x: Floats, t_x: Floats, t: Floats, customers: Floats) -> BgNbd:
         t: Time from the first purchase to the end of the observation, > 0.
         customers: How many customers there are of that kind.
 
+    Where the customers do not tell that they differ in how they leave, all of them leave with one
+    probability: a and b are then large, and only a / (a + b) means anything.
+
     Raises:
         ModelDidNotConverge: No maximum is found inside, as where nobody leaves.
     """
-    found = _maximum(
-        "BG/NBD",
-        lambda parameters: _bg_nbd(parameters, x, t_x, t),
-        start=np.array([1.0, float(np.average(t, weights=customers)), 1.0, 1.0]),
+    begin = [1.0, float(np.average(t, weights=customers))]
+    alike = _search(
+        lambda parameters: _bg_nbd_alike(parameters, x, t_x, t),
+        start=np.array([*begin, 1.0]),
         weights=customers,
     )
-    r, alpha, a, b = map(float, found)
-    return BgNbd(r=r, alpha=alpha, a=a, b=b)
+    found = _search(
+        lambda parameters: _bg_nbd(parameters, x, t_x, t),
+        start=np.array([*begin, 1.0, 1.0]),
+        weights=customers,
+    )
+    if (found.mean - alike.mean) * float(customers.sum()) > _TOLD_APART:
+        r, alpha, a, b = map(float, found.parameters("BG/NBD"))
+        return BgNbd(r=r, alpha=alpha, a=a, b=b)
+    r, alpha, odds = map(float, alike.parameters("BG/NBD"))
+    leaving = odds / (1 + odds)
+    return BgNbd(r=r, alpha=alpha, a=leaving * _ALIKE, b=(1 - leaving) * _ALIKE)
 
 
 def fit_gamma_gamma(x: Floats, mean: Floats, customers: Floats) -> GammaGamma:
@@ -162,13 +203,12 @@ def fit_gamma_gamma(x: Floats, mean: Floats, customers: Floats) -> GammaGamma:
     """
     # In units of the mean: the currency decides neither where it starts nor where it ends.
     unit = float(np.average(mean, weights=customers))
-    found = _maximum(
-        "Gamma-Gamma",
+    found = _search(
         lambda parameters: _gamma_gamma(parameters, x, mean / unit),
         start=np.array([2.0, 3.0, 2.0]),
         weights=customers,
     )
-    p, q, gamma = map(float, found)
+    p, q, gamma = map(float, found.parameters("Gamma-Gamma"))
     if q <= 1:
         raise ModelDidNotConverge(
             model="Gamma-Gamma", reason=f"q is {q:.3f}, so that the mean spend would be infinite"
@@ -176,14 +216,46 @@ def fit_gamma_gamma(x: Floats, mean: Floats, customers: Floats) -> GammaGamma:
     return GammaGamma(p=p, q=q, gamma=gamma * unit)
 
 
-def _maximum(
-    model: str,
-    log_likelihood: Callable[[Floats], tuple[Floats, Floats]],
-    *,
-    start: Floats,
-    weights: Floats,
-) -> Floats:
-    """Where the weighted likelihood is largest, over positive parameters."""
+@dataclass(frozen=True)
+class _Search:
+    """Where a search for the largest likelihood ended.
+
+    Attributes:
+        logs: Logarithms of the parameters.
+        mean: Log-likelihood there, of a customer.
+        steepest: The largest slope of it over a logarithm.
+        bounds: How far each logarithm could have gone.
+        message: How the search says that it ended.
+    """
+
+    logs: Floats
+    mean: float
+    steepest: float
+    bounds: Sequence[tuple[float, float]]
+    message: str
+
+    def parameters(self, model: str) -> Floats:
+        """The parameters, where they are those of a maximum inside.
+
+        Raises:
+            ModelDidNotConverge: They are not.
+        """
+        if not np.all(np.isfinite(self.logs)) or not self.steepest <= _STEEP:
+            reason = f"the search ended with: {self.message}"
+            raise ModelDidNotConverge(model=model, reason=reason)
+        if any(
+            min(at - low, high - at) < _AT_THE_EDGE
+            for at, (low, high) in zip(self.logs, self.bounds, strict=True)
+        ):
+            reason = "a parameter runs off to zero or infinity"
+            raise ModelDidNotConverge(model=model, reason=reason)
+        return np.exp(self.logs)
+
+
+def _search(
+    log_likelihood: Callable[[Floats], tuple[Floats, Floats]], *, start: Floats, weights: Floats
+) -> _Search:
+    """Look for the largest weighted likelihood over positive parameters."""
     total = float(weights.sum())
 
     def loss(logs: Floats) -> tuple[float, Floats]:
@@ -204,15 +276,8 @@ def _maximum(
         options={"maxiter": 2_000, "ftol": 1e-13, "gtol": 1e-8},
     )
     found = np.asarray(result.x, dtype=np.float64)
-    _, slope = loss(found)
-    if not np.all(np.isfinite(found)) or float(np.abs(slope).max()) > _STEEP:
-        raise ModelDidNotConverge(model=model, reason=f"the search ended with: {result.message}")
-    if any(
-        min(at - low, high - at) < _AT_THE_EDGE
-        for at, (low, high) in zip(found, bounds, strict=True)
-    ):
-        raise ModelDidNotConverge(model=model, reason="a parameter runs off to zero or infinity")
-    return np.exp(found)
+    value, slope = loss(found)
+    return _Search(found, -value, float(np.abs(slope).max()), bounds, str(result.message))
 
 
 def _bg_nbd(parameters: Floats, x: Floats, t_x: Floats, t: Floats) -> tuple[Floats, Floats]:
@@ -242,6 +307,26 @@ def _bg_nbd(parameters: Floats, x: Floats, t_x: Floats, t: Floats) -> tuple[Floa
             r / alpha - (r + x) * (stays / (alpha + t) + leaves / (alpha + t_x)),
             together + leaves / a,
             together + _digamma(b + x) - _digamma(b) - leaves / before,
+        ]
+    )
+    return value, slopes
+
+
+def _bg_nbd_alike(parameters: Floats, x: Floats, t_x: Floats, t: Floats) -> tuple[Floats, Floats]:
+    """The same where all leave with one probability, over r, alpha and the odds of leaving."""
+    r, alpha, odds = map(float, parameters)
+    log_t, log_t_x = np.log(alpha + t), np.log(alpha + t_x)
+    staying = -x * np.log1p(odds) - (r + x) * log_t
+    # After each purchase but the last she stayed.
+    leaving = np.where(x > 0, np.log(odds) - x * np.log1p(odds) - (r + x) * log_t_x, -np.inf)
+    either = np.logaddexp(staying, leaving)
+    value = _log_gamma(r + x) - _log_gamma(r) + r * np.log(alpha) + either
+    stays, leaves = np.exp(staying - either), np.exp(leaving - either)
+    slopes = np.array(
+        [
+            _digamma(r + x) - _digamma(r) + np.log(alpha) - stays * log_t - leaves * log_t_x,
+            r / alpha - (r + x) * (stays / (alpha + t) + leaves / (alpha + t_x)),
+            leaves / odds - x / (1 + odds),
         ]
     )
     return value, slopes

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from scipy.stats import beta
 
 from rfm_assets.domain.buying_models import BgNbd, Floats, GammaGamma, fit_bg_nbd, fit_gamma_gamma
 from rfm_assets.errors import ModelDidNotConverge
@@ -76,8 +77,8 @@ MODELS = st.builds(
     BgNbd,
     r=st.floats(0.05, 5),
     alpha=st.floats(0.02, 100),
-    a=st.floats(0.05, 9),
-    b=st.floats(0.1, 9),
+    a=st.floats(0.05, 9) | st.floats(9, 1e7),
+    b=st.floats(0.1, 9) | st.floats(9, 1e7),
 )
 
 
@@ -167,6 +168,61 @@ def test_customers_who_never_leave_do_not_tell_how_they_leave() -> None:
     t = np.full(39, 50.0)
     with pytest.raises(ModelDidNotConverge, match=r"BG/NBD did not converge.*longer history"):
         fit_bg_nbd(x, t, t, np.full(39, 100.0))
+
+
+def alike(r: float, alpha: float, leaving: float, customers: int, seed: int) -> pd.DataFrame:
+    """Customers who all leave with the same probability."""
+    made = np.random.default_rng(seed)
+    rows = []
+    for _ in range(customers):
+        rate, at, x, last = made.gamma(r, 1 / alpha), 0.0, 0, 0.0
+        while (at := at + made.exponential(1 / rate)) < 52:
+            x, last = x + 1, at
+            if made.random() < leaving:
+                break
+        rows.append((x, round(last, 1)))
+    table = pd.DataFrame(rows, columns=["x", "t_x"]).value_counts().sort_index().reset_index()
+    return table.astype(float)
+
+
+# Other seeds make, by chance, customers who look as if they differed.
+@pytest.mark.parametrize(("leaving", "seed"), [(0.04, 3), (0.25, 3), (0.8, 5)])
+def test_customers_who_leave_alike_need_one_probability(leaving: float, seed: int) -> None:
+    made = alike(0.9, 6.0, leaving, 4_000, seed)
+    x, t_x, n = (made[name].to_numpy() for name in ("x", "t_x", "count"))
+    t = np.full(len(made), 52.0)
+    found = fit_bg_nbd(x, t_x, t, n)
+    assert found.a + found.b == pytest.approx(1e8)
+    assert found.a / (found.a + found.b) == pytest.approx(leaving, rel=0.1)
+    assert (found.r, found.alpha) == pytest.approx((0.9, 6.0), rel=0.15)
+    # As likely as any four parameters near it, and the same wherever the search starts to round.
+    each = BgNbd(r=found.r, alpha=found.alpha, a=found.a / 1e4, b=found.b / 1e4)
+    likely = [float(one.log_likelihood(x, t_x, t) @ n) for one in (found, each)]
+    assert likely[0] == pytest.approx(likely[1], abs=1)
+    nudged = fit_bg_nbd(x, t_x * (1 + 1e-12), t, n * 3)
+    assert nudged.model_dump() == pytest.approx(found.model_dump(), rel=1e-4)
+    # The expectation with one probability for all, which has a closed form.
+    expected = found.expected_if_alive(x, t, 13.0)
+    p = found.a / (found.a + found.b)
+    closed = (1 - (1 + p * 13.0 / (found.alpha + t)) ** -(found.r + x)) / p
+    assert expected == pytest.approx(closed, rel=1e-5)
+
+
+@pytest.mark.parametrize("a", [999.0, 1_000.0])
+def test_two_points_stand_for_a_narrow_distribution(a: float) -> None:
+    # On both sides of where the formula changes, beside an integral by quadrature over the density.
+    model = BgNbd(r=0.69, alpha=9.12, a=a, b=3_400.0)
+    x, t = floats(0, 1, 3, 10, 40), floats(1, 10, 40, 50, 52)
+    found = model.expected_if_alive(x, t, 52.0)
+    nodes, weights = np.polynomial.legendre.leggauss(400)
+    for number in range(5):
+        density = beta(model.a, model.b + x[number])
+        low, high = density.ppf(1e-16), density.isf(1e-16)
+        p = (high - low) / 2 * nodes + (high + low) / 2
+        rate = model.r + x[number]
+        each = -np.expm1(-rate * np.log1p(p * 52.0 / (model.alpha + t[number]))) / p
+        whole = float(np.sum(weights * (high - low) / 2 * density.pdf(p) * each))
+        assert found[number] == pytest.approx(whole, rel=1e-6)
 
 
 def test_equal_spends_have_no_spread_to_fit() -> None:
