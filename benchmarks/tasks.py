@@ -434,42 +434,24 @@ def weekly_run_in_place(
     """
     start = time.perf_counter()
     import dagster as dg
-    import yaml
 
+    from benchmarks.large_store import declare, transactions
     from rfm_assets.definitions import load_project
 
-    folder = Path(project)
-    declared = {
-        "deployment": ("DeploymentComponent", {"engine": "duckdb", **(settings or {})}),
-        "weekly_refresh": ("WeeklyRefreshComponent", {"start_date": "2024-12-02"}),
-        "transaction_data": (
-            "TransactionDataComponent",
-            {
-                "asset_name": "transaction_data",
-                "source": {"type": "parquet", "path": path},
-                "columns": {name: name for name in CANONICAL},
-                "in_place": True,
-                "checks": {"max_age_days": None},
-            },
-        ),
-        "customer_segments": (
-            "CustomerSegmentationComponent",
-            {"asset_name": "customer_segments", "analysis_period_days": 3_650},
-        ),
-        "segment_movement": ("SegmentMovementComponent", {"asset_name": "segment_movement"}),
-        "segment_summary": ("SegmentSummaryComponent", {"asset_name": "segment_summary"}),
-    }
-    for name, (component, attributes) in declared.items():
-        file = folder / "defs" / name / "defs.yaml"
-        file.parent.mkdir(parents=True)
-        content = {"type": f"rfm_assets.components.{component}", "attributes": attributes}
-        file.write_text(yaml.safe_dump(content), encoding="utf-8")
-    (folder / "defs" / "__init__.py").touch()
-    (folder / "dg.toml").write_text(
-        'directory_type = "project"\n[project]\nroot_module = "defs"\ndefs_module = "defs"\n',
-        encoding="utf-8",
+    folder = declare(
+        Path(project),
+        {
+            "deployment": ("DeploymentComponent", {"engine": "duckdb", **(settings or {})}),
+            "weekly_refresh": ("WeeklyRefreshComponent", {"start_date": "2024-12-02"}),
+            "transaction_data": transactions(path),
+            "customer_segments": (
+                "CustomerSegmentationComponent",
+                {"asset_name": "customer_segments", "analysis_period_days": 3_650},
+            ),
+            "segment_movement": ("SegmentMovementComponent", {"asset_name": "segment_movement"}),
+            "segment_summary": ("SegmentSummaryComponent", {"asset_name": "segment_summary"}),
+        },
     )
-    sys.path.insert(0, str(folder))
     job = load_project(folder).resolve_job_def("weekly_refresh")
     with dg.DagsterInstance.ephemeral() as instance:
         result = job.execute_in_process(
