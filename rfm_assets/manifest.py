@@ -5,6 +5,7 @@ they lie and in which order they are written is `store.py`'s business.
 """
 
 import json
+from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Annotated, TypeVar
 
@@ -19,6 +20,9 @@ FORMAT = 1
 
 POINTER, MANIFEST, PROMOTED, RETIRED = "CURRENT", "manifest.json", "PROMOTED", "RETIRED"
 """Names of the documents: the first and the last of a snapshot's folder, the others of a version's."""
+
+_BEFORE, _AS_OF = " before", " as of "
+"""What follows a table's name in `inputs` where a snapshot of another date was read."""
 
 VERSION_NAME = r"^\d{8}T\d{12}Z-[0-9a-f]{8}$"
 
@@ -71,6 +75,40 @@ class Manifest(BaseModel):
     rewrites: list[str] = []
     """Versions that this one is a copy of, without the rows that were erased."""
 
+    def made_from(self) -> dict[str, str]:
+        """The tables of whose snapshots of the same date this one was made, with the versions."""
+        read = ((Input.named(name), version) for name, version in self.inputs.items())
+        return {one.table: version for one, version in read if not one.of_another_date}
+
+
+@dataclass(frozen=True)
+class Input:
+    """Which snapshot of a table was read, as manifests name it in `inputs`.
+
+    Attributes:
+        day: The date of the snapshot, where just that one was asked for.
+        before: The last one before the date that was computed.
+    """
+
+    table: str
+    day: date | None = None
+    before: bool = False
+
+    @classmethod
+    def named(cls, name: str) -> "Input":
+        """The input of that name."""
+        table, _, day = name.partition(_AS_OF)
+        if day:
+            return cls(table, date.fromisoformat(day))
+        return cls(table.removesuffix(_BEFORE), before=table.endswith(_BEFORE))
+
+    @property
+    def of_another_date(self) -> bool:
+        return self.before or self.day is not None
+
+    def __str__(self) -> str:
+        return f"{self.table}{_AS_OF}{self.day}" if self.day else self.table + _BEFORE * self.before
+
 
 class Superseded(BaseModel):
     """A version that was read until `since`."""
@@ -97,11 +135,6 @@ class Promotion(BaseModel):
 
     format: int = FORMAT
     at: datetime
-
-
-def table_of_input(name: str) -> str:
-    """The table of an input as a manifest names it, without which of its snapshots was read."""
-    return name.removesuffix(" before").partition(" as of ")[0]
 
 
 def read_document(path: UPath, kind: type[Document]) -> Document:

@@ -12,17 +12,12 @@ from datetime import date
 from typing import Literal, TypeAlias
 
 from rfm_assets.errors import SnapshotMissing
+from rfm_assets.manifest import Input
 from rfm_assets.store import AsOf, Snapshot, Store
 
 Reason: TypeAlias = Literal[
     "missing", "input changed", "configuration changed", "made from what is due"
 ]
-
-BEFORE = " before"
-"""Behind a table's name in a manifest: the snapshot of the date before."""
-
-OF = " as of "
-"""Between a table's name and a date in a manifest: the snapshot of just that date."""
 
 CONFIGURATION = "configuration"
 """Under this name an asset's metadata has what its next manifest will say as `config_hash`."""
@@ -125,24 +120,26 @@ class _Current:
         return self._store.snapshot(table, as_of) if as_of in self.versions(table) else None
 
     def still(self, name: str, version: str, as_of: AsOf) -> bool:
-        """Whether an input that a manifest names is what a run would read now."""
-        table, _, at = name.partition(OF)
-        if at:
-            day = date.fromisoformat(at)
-            now = self.versions(table).get(day)
-            return now is not None and (now == version or self._rewrites(table, day, version))
-        table = name.removesuffix(BEFORE)
-        versions = self.versions(table)
-        if name == table:
+        """Whether an input that a manifest names is what a run would read now.
+
+        A snapshot of another date that was removed as past its time is no change.
+        """
+        read = Input.named(name)
+        table, versions = read.table, self.versions(read.table)
+        if read.day:
+            now = versions.get(read.day)
+            return now in {None, version} or self._rewrites(table, read.day, version)
+        if not read.before:
             # A table may also have read another date of itself: frozen cut points, a reference.
             return version in versions.values() or any(
                 self._rewrites(table, day, version) for day in versions
             )
         earlier = [day for day in versions if _earlier(day, as_of)]
         if not earlier:
-            return False
+            return True
         last = max(earlier, key=str)
-        return versions[last] == version or self._rewrites(table, last, version)
+        # Names of versions begin with their time: an older one has only moved up.
+        return versions[last] <= version or self._rewrites(table, last, version)
 
     def _rewrites(self, table: str, as_of: AsOf, version: str) -> bool:
         """Whether the current version is that one without customers who were erased."""

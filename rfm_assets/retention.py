@@ -17,7 +17,6 @@ from pydantic import Field, model_validator
 from rfm_assets.domain.config import ConfigModel
 from rfm_assets.store import Snapshot, Store
 
-_BEFORE = " before"
 _MONTHS = 12
 
 Fate: TypeAlias = Literal["retired", "removed"]
@@ -95,7 +94,8 @@ def prune(store: Store, policy: RetentionPolicy, *, dry_run: bool = False) -> li
     """Take snapshots past their time out of sight, and remove those that were before.
 
     What a kept snapshot was made from stays as well, also if its own time is over, because it
-    explains the other one; that with which it was compared (`… before`) need not.
+    explains the other one. Those of other dates, which it was compared with or looked back at, need
+    not: each week would keep the one before it.
 
     Args:
         store: What is stored.
@@ -147,9 +147,7 @@ def _undated(store: Store, table: str, days: Sequence[date]) -> bool:
 
 def _made_from(snapshots: Iterable[Snapshot]) -> Iterator[tuple[str, str]]:
     for one in snapshots:
-        for name, version in one.manifest.inputs.items():
-            if not name.endswith(_BEFORE):
-                yield name, version
+        yield from one.manifest.made_from().items()
 
 
 def _month(day: date) -> int:

@@ -135,6 +135,17 @@ def test_an_earlier_week_of_itself_is_an_input_that_stays(store: Store) -> None:
     assert due(store, tables(FIRST, SECOND)[:2]) == []
 
 
+def test_what_is_past_its_time_is_no_change(store: Store) -> None:
+    orders = put(store, "orders", None)
+    first = put(store, "segments", FIRST, orders=orders)
+    second = put(store, "segments", SECOND, orders=orders, segments__before=first)
+    put(store, "segments", THIRD, orders=orders, segments__before=second, segments__of=first)
+    store.retire("segments", SECOND)
+    assert due(store, tables(THIRD)[:2]) == []
+    store.retire("segments", FIRST)
+    assert due(store, tables(THIRD)[:2]) == []
+
+
 def test_the_snapshot_of_another_date_is_an_input(store: Store) -> None:
     """A list that counts what was planned in earlier weeks; those weeks stay, until run again."""
     asked = [Table("lists", frozenset(), (FIRST, SECOND, THIRD))]

@@ -14,16 +14,15 @@ from datetime import datetime
 from email.message import EmailMessage
 from email.utils import format_datetime
 from typing import Literal, TypeAlias
-from urllib.parse import urlsplit
 
 import httpx
 
+from rfm_assets.addresses import is_private
 from rfm_assets.alerting.message import Message
 from rfm_assets.errors import AlertNotDelivered
 
 Security: TypeAlias = Literal["starttls", "tls", "none"]
 
-LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 _PORTS: dict[Security, int] = {"starttls": 587, "tls": 465, "none": 25}
 
 
@@ -43,12 +42,7 @@ def post_webhook(
         AlertNotDelivered: It was not accepted, as far as is known.
     """
     place = f"The webhook (${variable})"
-    try:
-        parts = urlsplit(url)
-        private = parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in LOOPBACK)
-    except ValueError:
-        private = False
-    if not private:
+    if not is_private(url):
         raise AlertNotDelivered(
             destination=place,
             what="has no address that begins with https://",

@@ -77,8 +77,7 @@ def _moves(
     *,
     json_output: bool,
 ) -> None:
-    from rfm_assets.domain.history import NEW
-    from rfm_assets.serving.history import at_risk, moves_between
+    from rfm_assets.serving.history import at_risk, moves_between, stayed
 
     moves = moves_between(queries, earlier, later)
     risks = [asdict(one) for one in at_risk(queries, moves, later)]
@@ -92,12 +91,10 @@ def _moves(
             }
         )
         return
-    everybody = sum(row["customers"] for row in moves)
+    still, there = stayed(moves)
     moved = [row for row in moves if row["from_segment"] != row["to_segment"]]
-    there = sum(row["customers"] for row in moves if row["from_segment"] != NEW)
-    stayed = everybody - sum(row["customers"] for row in moved)
     columns = ["from_segment", "to_segment", "customers", "monetary_before", "monetary_now"]
-    title = f"From {earlier.as_of} to {later.as_of}: {stayed:,} of {there:,} customers stayed"
+    title = f"From {earlier.as_of} to {later.as_of}: {still:,} of {there:,} customers stayed"
     show_rows(title, list(moved), columns)
     if risks:
         show_rows("Came down to a worse segment", list(risks), list(risks[0]))

@@ -12,8 +12,9 @@ from typing import Annotated, Literal, Self, TypeAlias
 
 from pydantic import AfterValidator, Field, model_validator
 
+from rfm_assets.addresses import LOOPBACK
 from rfm_assets.alerting.message import Message
-from rfm_assets.alerting.posting import LOOPBACK, MailServer, Security, post_webhook, send_mail
+from rfm_assets.alerting.posting import MailServer, Security, post_webhook, send_mail
 from rfm_assets.domain.config import ConfigModel
 from rfm_assets.errors import AlertNotDelivered
 

@@ -141,14 +141,6 @@ def control_groups(
     own: ControlConfig | None, deployment: DeploymentComponent | None
 ) -> list[ControlGroup]:
     """The groups with their secrets, the global one first."""
-    shared = None if deployment is None else deployment.global_control
-    if own is not None and shared is not None and own.experiment == shared.experiment:
-        raise InvalidConfig(
-            key="control.experiment",
-            value=own.experiment,
-            reason="is that of the global control group, too: both would draw the same customers",
-            fix="Name another experiment.",
-        )
     found: list[ControlGroup] = []
     if deployment is not None and deployment.global_control is not None:
         with deployment.placing_errors():

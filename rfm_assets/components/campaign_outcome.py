@@ -34,8 +34,8 @@ SHOWN = {
     "verdict": "verdict",
     "deliverable": "on the list",
     "control": "in control",
-    "buyer_rate_deliverable": "bought",
-    "buyer_rate_control": "in control",
+    "buyer_rate_deliverable": "bought, of the list",
+    "buyer_rate_control": "of control",
     "buyer_rate_difference": "difference",
     "buyer_rate_low": "low",
     "buyer_rate_high": "high",
@@ -158,11 +158,12 @@ class CampaignOutcomeComponent(OutcomeConfig, RfmComponent):
 
 def _list_of(key: dg.AssetKey, day: date, inputs: Inputs) -> Snapshot | None:
     """The list of a date; None where none was published."""
-    for found in inputs.between(key, day, day + timedelta(days=1)):
-        return of_kind(
-            found, CAMPAIGN_LIST, key="campaign_asset_keys", maker="CampaignListComponent"
-        )
-    return None
+    found = inputs.between(key, day, day + timedelta(days=1))
+    if not found:
+        return None
+    return of_kind(
+        found[0], CAMPAIGN_LIST, key="campaign_asset_keys", maker="CampaignListComponent"
+    )
 
 
 def _assignment(key: dg.AssetKey, stored: Snapshot, inputs: Inputs) -> Assignment:

@@ -10,6 +10,7 @@ import dagster as dg
 from rfm_assets.domain.frames import Table
 from rfm_assets.engines.base import Engine
 from rfm_assets.in_place import rows_of
+from rfm_assets.manifest import Input
 from rfm_assets.store import ROWS, Snapshot, Store, table_name
 
 
@@ -37,14 +38,14 @@ class Inputs:
         """The last snapshot before `as_of`, the date that is computed, if there is one."""
         snapshot = self.store.before(table_name(key.path), as_of)
         if snapshot is not None:
-            self.versions[f"{snapshot.table} before"] = snapshot.version
+            self.versions[str(Input(snapshot.table, before=True))] = snapshot.version
         return snapshot
 
     def until(self, key: dg.AssetKey, day: date) -> Snapshot | None:
         """The last snapshot of a day or before it, if there is one, noted under its own date."""
         snapshot = self.store.before(table_name(key.path), day + timedelta(days=1))
         if snapshot is not None:
-            self.versions[f"{snapshot.table} as of {snapshot.as_of}"] = snapshot.version
+            self.versions[str(Input(snapshot.table, snapshot.as_of))] = snapshot.version
         return snapshot
 
     def between(self, key: dg.AssetKey, first: date, before: date) -> list[Snapshot]:
@@ -52,7 +53,7 @@ class Inputs:
         name = table_name(key.path)
         dates = self.store.dates(name) if name in self.store.tables() else []
         found = [self.store.snapshot(name, day) for day in dates if first <= day < before]
-        self.versions |= {f"{name} as of {one.as_of}": one.version for one in found}
+        self.versions |= {str(Input(name, one.as_of)): one.version for one in found}
         return found
 
     def rows(self, snapshot: Snapshot, part: str = ROWS) -> Table:

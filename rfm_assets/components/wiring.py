@@ -8,6 +8,7 @@ from dagster.components.core.component_tree import ComponentTree
 
 from rfm_assets.components.base import RfmComponent
 from rfm_assets.components.deployment import DeploymentComponent
+from rfm_assets.domain.controls import ControlConfig
 from rfm_assets.errors import InvalidProject, InvalidYaml, nearest
 from rfm_assets.sources.config import SparkSource
 
@@ -53,6 +54,18 @@ def clashes(project: Path) -> list[InvalidYaml]:
                     "read. Set `engine: spark` in the deployment, or name another source."
                 )
                 found.append(component.invalid(message, *path, "type"))
+        shared = deployments[0].global_control if deployments else None
+        control = getattr(component, "control", None)
+        if (
+            isinstance(control, ControlConfig)
+            and shared
+            and control.experiment == shared.experiment
+        ):
+            message = (
+                f"{shared.experiment!r} is that of the global control group, too: both would draw "
+                "the same customers. Name another experiment."
+            )
+            found.append(component.invalid(message, "control", "experiment"))
     for deployment in deployments[1:]:
         message = "is a second deployment, and a project has one. Keep one of the two files."
         found.append(deployment.invalid(message))

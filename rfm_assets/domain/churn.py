@@ -18,11 +18,10 @@ from rfm_assets.domain.churn_tables import Decision, DecisionTable, RiskLevel
 from rfm_assets.domain.config import ConfigModel
 from rfm_assets.domain.frames import UNITS_PER_MONEY, Table, kinds_of
 from rfm_assets.domain.money import to_units
-from rfm_assets.domain.rfm import day_number
+from rfm_assets.domain.rfm import WEEK_DAYS, day_number
 from rfm_assets.domain.scoring import quantiles
 from rfm_assets.errors import ColumnMissing, InvalidConfig
 
-WEEK_DAYS = 7
 NO_SCORE = "no_churn_score"
 EXCLUSION_REASONS = {NO_SCORE: "In the segments, but without a churn score"}
 STAGE = "churn"

@@ -23,11 +23,8 @@ from rfm_assets.domain.credible import MOST_SAMPLED, Draw, credible_totals, post
 from rfm_assets.domain.frames import UNITS_PER_MONEY, Table
 from rfm_assets.domain.judging import Interval
 from rfm_assets.domain.money import from_units, to_units
-from rfm_assets.domain.rfm import day_number
+from rfm_assets.domain.rfm import WEEK_DAYS, day_number
 from rfm_assets.errors import ModelDidNotConverge, NotEnoughCustomers
-
-WEEK_DAYS = 7
-"""The models' unit of time is a week; dates come in days."""
 
 STEP_DAYS = 28
 """Expected purchases are discounted step by step, each to its middle."""

@@ -22,7 +22,7 @@ from rfm_assets.domain.controls import ControlGroup, ControlKind
 from rfm_assets.domain.frames import Table
 from rfm_assets.domain.intervals import CONFIDENCE, Units, newcombe, redrawn, split_p_value
 from rfm_assets.domain.money import money_of
-from rfm_assets.domain.rfm import RfmConfig, customer_activity, day_number
+from rfm_assets.domain.rfm import WEEK_DAYS, RfmConfig, customer_activity, day_number
 from rfm_assets.domain.uplift import smallest_uplift
 from rfm_assets.domain.waterfall import CONTROL, DELIVERABLE
 
@@ -39,8 +39,6 @@ fewer would be a verdict, and nobody would act on that."""
 
 ASIDE = "aside"
 """In a control group, but not compared: of the other kind, or below the list's size limit."""
-
-DAYS_PER_WEEK = 7
 
 
 class OutcomeConfig(ConfigModel):
@@ -213,7 +211,7 @@ def _groups(
     assignments: Sequence[Assignment], transactions: Table, *, end: date, config: OutcomeConfig
 ) -> Mapping[str, Mapping[str, Group]]:
     """What the customers of each list and group did, by campaign and group."""
-    days = DAYS_PER_WEEK * config.horizon_weeks
+    days = WEEK_DAYS * config.horizon_weeks
     first = day_number(end) - days
     activity = customer_activity(
         transactions.filter(nw.col("day") >= first),
@@ -274,11 +272,9 @@ def _summed(
 def _weeks_without_rows(transactions: Table, *, as_of: date, config: OutcomeConfig) -> list[int]:
     """The weeks, from 0, of which there is no transaction of anybody."""
     first = day_number(as_of)
-    inside = (nw.col("day") >= first) & (
-        nw.col("day") < first + DAYS_PER_WEEK * config.horizon_weeks
-    )
+    inside = (nw.col("day") >= first) & (nw.col("day") < first + WEEK_DAYS * config.horizon_weeks)
     days = transactions.filter(inside).group_by("day").agg(rows=nw.len()).collect("pyarrow")
-    seen = {(int(day) - first) // DAYS_PER_WEEK for day in days.get_column("day").to_list()}
+    seen = {(int(day) - first) // WEEK_DAYS for day in days.get_column("day").to_list()}
     return [week for week in range(config.horizon_weeks) if week not in seen]
 
 

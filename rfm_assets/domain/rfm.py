@@ -98,6 +98,9 @@ class CustomerRfm:
     judged: Table
 
 
+WEEK_DAYS = 7
+
+
 def day_number(day: date) -> int:
     """Days since 1970-01-01, as in the column `day` of canonical transactions."""
     return (day - EPOCH).days

@@ -19,9 +19,8 @@ from rfm_assets.domain.distribution import NO_SEGMENT
 from rfm_assets.domain.frames import Table
 from rfm_assets.domain.history import LEFT, NEW, movement
 from rfm_assets.domain.intervals import wilson
+from rfm_assets.domain.rfm import WEEK_DAYS
 from rfm_assets.errors import InvalidConfig
-
-_DAYS_OF_A_WEEK = 7
 
 
 def movement_between(
@@ -209,7 +208,7 @@ def _sizes(table: Table) -> dict[str, int]:
 
 
 def _whole_weeks(day: date, newest: date) -> int:
-    return (newest - day).days // _DAYS_OF_A_WEEK
+    return (newest - day).days // WEEK_DAYS
 
 
 @dataclass(frozen=True)

@@ -108,6 +108,8 @@ class Ledger:
     def alone(self) -> Iterator[None]:
         """While nobody else sends to this audience, from this machine or another.
 
+        A ledger in a file is locked whole, for every audience in it.
+
         Raises:
             LedgerBusy: Somebody else does.
         """

@@ -11,11 +11,10 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
+from rfm_assets.addresses import is_private
 from rfm_assets.domain.destinations import Delivery, Protocol
 from rfm_assets.errors import InvalidConfig
 from rfm_assets.exports.ledger import Operation
-
-LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 ADDRESS = ("givenName", "familyName", "regionCode", "postalCode")
 
@@ -76,7 +75,7 @@ def require_private(url: str) -> None:
         _ = parts.port
     except ValueError as error:
         raise no_address() from error
-    if parts.scheme != "https" and parts.hostname not in LOOPBACK:
+    if not is_private(url):
         raise InvalidConfig(
             key="delivery_settings",
             value=f"{parts.scheme}://{parts.hostname}",

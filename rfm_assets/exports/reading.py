@@ -190,7 +190,7 @@ def _consent_lists(store: Store, campaign: Snapshot) -> list[str]:
     Raises:
         SnapshotMissing: One of them is gone; nobody can say any more who was on it.
     """
-    read = [name for name in campaign.manifest.inputs if " " not in name]
+    read = campaign.manifest.made_from()
     heeded = [store.snapshot(name, "latest").manifest for name in read]
     return [
         one.table

@@ -142,6 +142,7 @@ class Sender:
             LedgerUnusable: The ledger cannot be written, so that nothing more is sent.
         """
         sent = Sent()
+        self._works, self._turned_away = False, []
         waiting = self._ledger.open_batches()
         operations: tuple[tuple[Operation, Mapping[str, Member]], ...] = (
             ("remove", found.removes),
@@ -177,7 +178,8 @@ class Sender:
             if answer is None:
                 continue
             if (answer.unnamed or answer.turned_away) and len(people) > 1:
-                self._ledger.abandoned(batch, "errors that name nobody; sent again in halves")
+                why = answer.turned_away or "errors that name nobody"
+                self._ledger.abandoned(batch, f"{why}; sent again in halves")
                 middle = len(people) // 2
                 for half in (batch.keys[:middle], batch.keys[middle:]):
                     self._begin(batch.operation, {key: members[key] for key in half}, sent)

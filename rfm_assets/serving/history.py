@@ -88,6 +88,12 @@ def moves_between(queries: Queries, earlier: Snapshot, later: Snapshot) -> list[
     return queries.remembered(key, make)
 
 
+def stayed(moves: Sequence[Row]) -> tuple[int, int]:
+    """The customers who are where they were, and all who could be: not the new ones."""
+    still = sum(r["customers"] for r in moves if r["from_segment"] == r["to_segment"])
+    return still, sum(r["customers"] for r in moves if r["from_segment"] != NEW)
+
+
 def customers_who(
     queries: Queries,
     direction: Direction,

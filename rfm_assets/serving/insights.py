@@ -73,8 +73,8 @@ def data_or_customers(queries: Queries, snapshot: Snapshot) -> list[Insight]:
         )
     changed = sorted(
         name
-        for name, version in snapshot.manifest.inputs.items()
-        if not name.endswith(" before") and before.manifest.inputs.get(name) != version
+        for name, version in snapshot.manifest.made_from().items()
+        if before.manifest.inputs.get(name) != version
     )
     if changed:
         found.append(

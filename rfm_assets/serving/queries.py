@@ -342,7 +342,7 @@ class Queries:
         read = self.catalogue.noted(campaign, "suppression_lists")
         if read is None:
             # Lists from before say only what they read, of which any may have been one.
-            read = [name for name in campaign.manifest.inputs if " " not in name]
+            read = list(campaign.manifest.made_from())
         newest: list[Snapshot] = []
         for name in read:
             try:

@@ -221,11 +221,11 @@ def test_two_control_groups_are_two_experiments(shop: Shop) -> None:
         """,
     )
     campaign(shop, "champions", "control:", "  share: 0.5", "  experiment: spring")
-    refused = shop.run(SECOND)
-    assert not refused.success
-    assert "champions/defs.yaml:6 control.experiment: 'spring' is that of the global control" in (
-        failure(refused)
-    )
+    with pytest.raises(InvalidProject) as refused:
+        shop.project.load()
+    assert (
+        "champions/defs.yaml:6 `control.experiment`: 'spring' is that of the global control group"
+    ) in str(refused.value)
 
 
 def test_a_list_below_its_minimum_is_not_published(shop: Shop) -> None:

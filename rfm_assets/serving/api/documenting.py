@@ -5,6 +5,7 @@ of that name is likely to hold, or the simplest value of its type. So an example
 test holds each to its model.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 from fastapi import FastAPI
@@ -35,6 +36,13 @@ DETAILS = {
     500: "Something that should not happen. The server's log has more.",
     503: "The file of keys cannot be read.",
 }
+
+CONFLICTS_OF_READING = {
+    409: "win_back of 2026-11-16 was made with do_not_contact, of which nothing is stored: nobody can "
+    "say who was suppressed since."
+}
+
+MEMBERS = {"Suppressed-Since": "How many members were suppressed since the list was made."}
 
 LIKELY: dict[str, Any] = {
     "action": "Offer early access.",
@@ -103,20 +111,17 @@ def _completed(made: dict[str, Any]) -> dict[str, Any]:
     for model in (Problem, SnapshotInfo, RowsPage):
         schemas.setdefault(model.__name__, _schema(model))
     for item in made["paths"].values():
-        for operation in item.values():
+        for method, operation in item.items():
             responses = operation["responses"]
             responses["500"] = {"description": phrase(500)}
+            details = DETAILS | CONFLICTS_OF_READING if method == "get" else DETAILS
             for status, response in responses.items():
                 if int(status) >= _FIRST_ERROR:
-                    response["content"] = {MEDIA_TYPE: _problem(int(status))}
+                    response["content"] = {MEDIA_TYPE: _problem(int(status), details)}
                 for kind, media in response.get("content", {}).items():
                     if kind == "application/json" and "example" not in media:
                         media["example"] = example(media["schema"], schemas)
-            if "304" in responses:
-                _told(responses["200"], HEADERS)
-                _told(responses["304"], HEADERS)
-            if "202" in responses:
-                _told(responses["202"], {"Location": "Where to follow the run."})
+            _add_headers(responses, reads=method == "get")
     return made
 
 
@@ -126,7 +131,7 @@ def _schema(model: type[BaseModel]) -> dict[str, Any]:
     return made
 
 
-def _problem(status: int) -> dict[str, Any]:
+def _problem(status: int, details: Mapping[int, str]) -> dict[str, Any]:
     title = phrase(status)
     return {
         "schema": {"$ref": f"{_REFERENCE}{Problem.__name__}"},
@@ -134,9 +139,17 @@ def _problem(status: int) -> dict[str, Any]:
             "type": f"urn:rfm:{title.replace(' ', '')}",
             "title": title,
             "status": status,
-            "detail": DETAILS[status],
+            "detail": details[status],
         },
     }
+
+
+def _add_headers(responses: dict[str, Any], *, reads: bool) -> None:
+    if "304" in responses:
+        _told(responses["200"], HEADERS | (MEMBERS if reads and "409" in responses else {}))
+        _told(responses["304"], HEADERS)
+    if "202" in responses:
+        _told(responses["202"], {"Location": "Where to follow the run."})
 
 
 def _told(response: dict[str, Any], headers: dict[str, str]) -> None:

@@ -8,7 +8,7 @@ from fastapi.responses import Response
 from pydantic import BaseModel, Field
 
 from rfm_assets.errors import UnknownSegment
-from rfm_assets.manifest import table_of_input
+from rfm_assets.manifest import Input
 from rfm_assets.serving.api.access import Anybody, SeesCustomers, SeesSegments
 from rfm_assets.serving.api.answers import (
     ROW_FORMATS,
@@ -294,7 +294,7 @@ def _described(ask: Ask, snapshot: Snapshot) -> dict[str, Any]:
         "inputs": {
             name: version
             for name, version in manifest.inputs.items()
-            if table_of_input(name) not in hidden
+            if Input.named(name).table not in hidden
         },
         "failed_checks": [check.name for check in manifest.checks if not check.passed],
     }

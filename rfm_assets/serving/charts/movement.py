@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import plotly.graph_objects as go
 
+from rfm_assets.domain.history import LEFT, NEW
 from rfm_assets.serving.charts.base import (
     NEUTRAL,
     SEQUENTIAL,
@@ -15,8 +16,7 @@ from rfm_assets.serving.charts.base import (
     laid_out,
     percent,
 )
-
-NEW, LEFT = "(new)", "(left)"
+from rfm_assets.serving.history import stayed
 
 LARGEST = 30
 """Flows that can be told apart in one picture."""
@@ -28,12 +28,6 @@ _COLUMNS = (
     Column("monetary_before", "Spend before", 2),
     Column("monetary_now", "Spend now", 2),
 )
-
-
-def stayed(rows: Sequence[Row]) -> tuple[int, int]:
-    """Of a movement, the customers who are where they were, and all who could be: not the new ones."""
-    there = sum(r["customers"] for r in rows if r["from_segment"] == r["to_segment"])
-    return there, sum(r["customers"] for r in rows if r["from_segment"] != NEW)
 
 
 def matrix(rows: Sequence[Row], palette: Palette) -> Chart:

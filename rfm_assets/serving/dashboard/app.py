@@ -325,6 +325,7 @@ def _add_downloads(app: Dash, queries: Queries) -> None:
             segment = request.args.get("segment", "")
             conditions = [Condition("segment", "=", segment)] if segment else []
             schema = to_arrow(queries.rows(snapshot, part).head(0)).schema
+            # Asked before anything is sent: once rows flow, it is too late to say that nobody knows.
             gone = queries.suppressed(snapshot, part)
             batches = queries.batches(snapshot, part, conditions=conditions, suppressed=gone)
         except (RfmError, NarwhalsError) as error:

@@ -8,6 +8,7 @@ from typing import Any
 import dash_mantine_components as dmc
 
 from rfm_assets.domain.history import LEFT, NEW
+from rfm_assets.domain.rfm import WEEK_DAYS
 from rfm_assets.domain.trends import WINDOW
 from rfm_assets.errors import KindMissing
 from rfm_assets.serving.charts import history as history_charts
@@ -34,6 +35,7 @@ from rfm_assets.serving.history import (
     in_range,
     moves_between,
     spans,
+    stayed,
     stays,
     transitions,
 )
@@ -147,12 +149,9 @@ def _steps(view: View, stored: Snapshot | None, compared: _Compared | None) -> A
         [vars(one) for one in transitions(view.queries, moves)],
         view.palette,
         counted=len(found),
-        weekly=all((end - start).days == _DAYS_OF_A_WEEK for start, end in found),
+        weekly=all((end - start).days == WEEK_DAYS for start, end in found),
     )
     return chart_card(chart, span=6)
-
-
-_DAYS_OF_A_WEEK = 7
 
 
 def _normal(view: View, summary: Snapshot | None) -> Any:
@@ -197,7 +196,7 @@ def _cohorts(view: View, segments: Snapshot | None) -> Any:
 
 
 def _figures(view: View, segments: Snapshot | None, rows: list[Row]) -> Any:
-    stayed, total = charts.stayed(rows)
+    still, total = stayed(rows)
     came, gone = (
         sum(row["customers"] for row in rows if row[side] == name)
         for side, name in (("from_segment", NEW), ("to_segment", LEFT))
@@ -210,8 +209,8 @@ def _figures(view: View, segments: Snapshot | None, rows: list[Row]) -> Any:
     return stats(
         stat(
             "Stayed",
-            percent(100 * stayed / total if total else None),
-            f"{count(stayed)} of {count(total)} customers",
+            percent(100 * still / total if total else None),
+            f"{count(still)} of {count(total)} customers",
         ),
         stat("New", count(came), "were not there before"),
         stat("Left", count(gone), "are not there any more"),
