@@ -1,7 +1,8 @@
 """`CampaignExportComponent`: one campaign list as files for one destination."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, date, datetime
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
@@ -10,14 +11,18 @@ from pydantic import AfterValidator, Field
 
 from rfm_assets import quality
 from rfm_assets.components.base import AssetName, RfmComponent
+from rfm_assets.components.campaign_list import CampaignListComponent
 from rfm_assets.components.campaign_order import consent_lists
 from rfm_assets.components.execution import Delivered, Week, publishing_assets
 from rfm_assets.components.inputs import Inputs
+from rfm_assets.components.known_columns import columns_at_load
 from rfm_assets.components.rendering import markdown_table
 from rfm_assets.components.report import below_the_project
 from rfm_assets.components.suppression_list import EntryColumns
+from rfm_assets.domain.audiences import LIST_COLUMNS
 from rfm_assets.domain.config import ConfigModel
 from rfm_assets.domain.destinations import CONTACTS, Contact, Delivery, Destination
+from rfm_assets.domain.exporting import require_contact
 from rfm_assets.domain.suppression import suppression_list
 from rfm_assets.engines.base import Engine
 from rfm_assets.errors import InvalidConfig, did_you_mean
@@ -113,6 +118,7 @@ class CampaignExportComponent(RfmComponent):
         destination = load_destination(self.destination, folder=context.path)
         self._require_contacts(destination)
         self._require_settings(destination)
+        self.require_all(self._requirements(context))
         names = [self.campaign_list_asset_key, *self.suppression_asset_keys]
         names += [self.contacts_asset_key] if self.contacts_asset_key is not None else []
         upstream = [dg.AssetKey.from_user_string(name) for name in names]
@@ -217,6 +223,24 @@ class CampaignExportComponent(RfmComponent):
                 )
         if destination.delivery is not None and all(map(self.delivery_settings.get, known)):
             require_private(destination.delivery.url.format_map(self.delivery_settings))
+
+    def _requirements(self, context: dg.ComponentLoadContext) -> Iterator[Callable[[], object]]:
+        """The columns with contacts, where the project tells which there will be."""
+        table = self.contacts_asset_key
+        called = "the list" if table is None else "the contacts"
+        if table is None:
+            known = self._columns_of_list(context)
+        else:
+            known = columns_at_load(context, dg.AssetKey.from_user_string(table))
+        for contact, column in self.contact_columns.items() if known else ():
+            yield partial(require_contact, contact, column, known=list(known or ()), called=called)
+
+    def _columns_of_list(self, context: dg.ComponentLoadContext) -> list[str] | None:
+        key = dg.AssetKey.from_user_string(self.campaign_list_asset_key)
+        for one in context.component_tree.get_all_components(CampaignListComponent):
+            if one.key == key:
+                return [*LIST_COLUMNS, *one.columns]
+        return None
 
     def _require_contacts(self, destination: Destination) -> None:
         """Refuse a mapping that could not identify anybody, or that the destination ignores."""

@@ -1,7 +1,8 @@
 """`CampaignListComponent`: one campaign's list, from segments and suppression lists."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, ClassVar, Self
 
 import dagster as dg
@@ -24,9 +25,10 @@ from rfm_assets.components.campaign_order import consent_lists, deployment_of, l
 from rfm_assets.components.columns import column_lineage, same_columns, table_schema
 from rfm_assets.components.execution import Published, Week, check_specs, publishing_assets
 from rfm_assets.components.inputs import Inputs
+from rfm_assets.components.known_columns import columns_at_load
 from rfm_assets.components.rendering import markdown_table, waterfall_table
 from rfm_assets.components.scheme_lookup import scheme_at_load, segment_names, stored_scheme
-from rfm_assets.domain.audiences import CampaignConfig
+from rfm_assets.domain.audiences import CampaignConfig, requirements
 from rfm_assets.domain.campaigns import CampaignResult, campaign_list
 from rfm_assets.domain.controls import ControlGroup
 from rfm_assets.domain.frames import Table
@@ -120,9 +122,9 @@ class CampaignListComponent(CampaignConfig, RfmComponent):
         )
 
     def definitions(self, context: dg.ComponentLoadContext) -> dg.Definitions:
+        # First, so that what is wrong here is told beside what is wrong in other lists.
+        self.require_all(self._requirements(context))
         upstream = self._upstream(context)
-        if (scheme := scheme_at_load(context, upstream.segments)) is not None:
-            segment_names(self.segments, scheme, key="segments")
         spec = self.asset_spec(
             context,
             description=self._described(),
@@ -150,6 +152,15 @@ class CampaignListComponent(CampaignConfig, RfmComponent):
             return self._publish(week, inputs, upstream, groups, run.run.run_id)
 
         return publishing_assets(self, context, specs=[spec], checks=checks, work=work)
+
+    def _requirements(self, context: dg.ComponentLoadContext) -> Iterator[Callable[[], object]]:
+        """What can be told wrong before anything is computed."""
+        segments = dg.AssetKey.from_user_string(self.customer_segments_asset_key)
+        if (scheme := scheme_at_load(context, segments)) is not None:
+            for number, name in enumerate(self.segments):
+                yield partial(segment_names, [name], scheme, key=f"segments[{number}]")
+        if (kinds := columns_at_load(context, segments)) is not None:
+            yield from requirements(self.config, kinds)
 
     def _upstream(self, context: dg.ComponentLoadContext) -> Upstream:
         def key(name: str | None) -> dg.AssetKey | None:

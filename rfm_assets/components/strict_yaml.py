@@ -9,7 +9,7 @@ field means does not belong here: the classes that inherit from `StrictComponent
 import functools
 import json
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -144,6 +144,24 @@ class StrictComponent(ConfigModel, dg.Component, dg.Resolvable):
             raise
         except RfmError as error:
             raise _placed(error, self._source) from error
+
+    def require_all(self, checks: Iterable[Callable[[], object]]) -> None:
+        """Make every check, and raise what is wrong in all of them together.
+
+        Raises:
+            InvalidYaml: With a problem of each check that failed.
+        """
+        problems: list[YamlProblem] = []
+        for check in checks:
+            try:
+                check()
+            except InvalidYaml:  # of another file, on which the rest depends
+                raise
+            except RfmError as error:
+                problems += _placed(error, self._source).problems
+        if problems:
+            problems.sort(key=lambda problem: problem.line or 0)
+            raise InvalidYaml(file=self._source.file, problems=problems)
 
     def invalid(self, message: str, *path: str | int) -> InvalidYaml:
         """An error about the key at `path`, with its file and line."""

@@ -3,11 +3,12 @@
 What removes customers after that is in `campaigns.py`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Literal
 
 import narwhals as nw
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from rfm_assets.domain.config import ConfigModel
 from rfm_assets.domain.contact_rules import CoolOff, ExclusiveGroup, FrequencyCap
@@ -91,6 +92,16 @@ class CampaignConfig(ConfigModel):
         description="Columns of the segments table to carry along beside id, rank and segment.",
     )
 
+    @field_validator("where", "priority")
+    @classmethod
+    def _is_an_expression(cls, text: str | None) -> str | None:
+        try:
+            if text is not None:
+                parse(text)
+        except InvalidExpression as error:
+            raise ValueError(str(error)) from error
+        return text
+
 
 def audience_of(customers: Table, config: CampaignConfig, segments: Sequence[str]) -> Table:
     """Ids of the customers whom a campaign is for, before any stage removes one."""
@@ -127,20 +138,35 @@ def typed(text: str, kinds: Mapping[str, Kind], wanted: Kind, *, key: str) -> Ex
     return expression
 
 
-def require_columns(config: CampaignConfig, kinds: Mapping[str, Kind]) -> None:
+def requirements(
+    config: CampaignConfig, kinds: Mapping[str, Kind]
+) -> Iterator[Callable[[], object]]:
+    """What must hold of the columns that there are, each raising what is wrong if it does not.
+
+    Args:
+        config: The campaign.
+        kinds: What each column of the customers holds.
+    """
+    if config.where is not None:
+        yield partial(typed, config.where, kinds, "boolean", key="where")
+    yield partial(typed, config.priority, kinds, "number", key="priority")
+    if config.consent is not None:
+        yield partial(consent_stage, config.consent, kinds)
+    for number, name in enumerate(config.columns):
+        yield partial(_require_column, name, kinds, key=f"columns[{number}]")
+
+
+def _require_column(name: str, kinds: Mapping[str, Kind], *, key: str) -> None:
     """Raise if a column that is to be carried along is not there, or has a name that is taken."""
-    for name in config.columns:
-        if name not in kinds:
-            raise ColumnMissing(
-                column=name, table="customer_segments", available=list(kinds), key="columns"
-            )
-        if name in CONTROL_COLUMNS and name not in LIST_COLUMNS:
-            raise InvalidConfig(
-                key="columns",
-                value=name,
-                reason="is a column of the control group",
-                fix="Give the customers' column another name where it is mapped.",
-            )
+    if name not in kinds:
+        raise ColumnMissing(column=name, table="customer_segments", available=list(kinds), key=key)
+    if name in CONTROL_COLUMNS and name not in LIST_COLUMNS:
+        raise InvalidConfig(
+            key=key,
+            value=name,
+            reason="is a column of the control group",
+            fix="Give the customers' column another name where it is mapped.",
+        )
 
 
 def consent_stage(consent: ConsentRule, kinds: Mapping[str, Kind]) -> Stage:

@@ -19,8 +19,7 @@ from rfm_assets.domain.audiences import (
     consent_stage,
     eligible,
     marks_of,
-    require_columns,
-    typed,
+    requirements,
 )
 from rfm_assets.domain.contact_rules import (
     Claim,
@@ -29,6 +28,7 @@ from rfm_assets.domain.contact_rules import (
     frequency_cap_stage,
 )
 from rfm_assets.domain.controls import Choose, ControlGroup, choose_by_list, with_controls
+from rfm_assets.domain.expressions import parse
 from rfm_assets.domain.frames import Table, kinds_of, number_rows
 from rfm_assets.domain.uplift import Detectable, detectable
 from rfm_assets.domain.waterfall import (
@@ -103,8 +103,9 @@ def campaign_list(
         InvalidConfig: A column cannot be carried along, or is no consent.
     """
     kinds = kinds_of(customers)
-    priority = typed(config.priority, kinds, "number", key="priority")
-    require_columns(config, kinds)
+    for require in requirements(config, kinds):
+        require()
+    priority = parse(config.priority)
     stages: list[Stage] = []
     notes: list[Note] = []
     needed = ["segment", *config.columns]

@@ -209,12 +209,17 @@ def named_contacts(contacts: Table, columns: Mapping[Contact, str]) -> Table:
     return contacts.select("customer_id", **_named(contacts, columns, "the contacts"))
 
 
+def require_contact(contact: Contact, column: str, *, known: Sequence[str], called: str) -> None:
+    """Raise ColumnMissing if a table of these columns does not have one that has a contact."""
+    if column not in known:
+        key = f"contact_columns.{contact}"
+        raise ColumnMissing(column=column, table=called, available=known, key=key)
+
+
 def _named(table: Table, columns: Mapping[Contact, str], called: str) -> dict[str, nw.Expr]:
     known = table.collect_schema().names()
     for contact, column in columns.items():
-        if column not in known:
-            key = f"contact_columns.{contact}"
-            raise ColumnMissing(column=column, table=called, available=known, key=key)
+        require_contact(contact, column, known=known, called=called)
     return {f"{CONTACT_PREFIX}{name}": nw.col(column) for name, column in columns.items()}
 
 

@@ -79,6 +79,39 @@ def test_equal_priorities_are_an_error_of_both_files(shop: Shop) -> None:
     assert "Give each list of the group a number of its own." in text
 
 
+def test_everything_that_is_wrong_with_lists_is_told_at_load(shop: Shop) -> None:
+    campaign(
+        shop,
+        "champions",
+        "segments: [Champion, Lost, Hibernatin]",
+        "where: contry = 'DE'",
+        "priority: segment",
+        "consent: {column: monetary}",
+        "columns: [recency, experiment, counrty]",
+    )
+    # A list that cannot even be read hides nothing of the other.
+    campaign(shop, "win_back", "priority: monetary / (recency + 1")
+
+    with pytest.raises(InvalidProject) as caught:
+        shop.project.load()
+
+    told = [line for line in str(caught.value).splitlines() if "defs.yaml" in line]
+    beginnings = [
+        "champions/defs.yaml:4 segments[0]: 'Champion' is not a segment of the scheme. Did you mean",
+        "champions/defs.yaml:4 segments[2]: 'Hibernatin' is not a segment of the scheme. Did you",
+        "champions/defs.yaml:5 where: expression is wrong at character 1: column 'contry' does not",
+        "champions/defs.yaml:6 priority: expression is wrong at character 1:",
+        "champions/defs.yaml:7 consent.column: 'monetary' holds numbers, not true and false.",
+        "champions/defs.yaml:8 customer_segments: column 'experiment' (named by `columns[1]`) does",
+        "champions/defs.yaml:8 customer_segments: column 'counrty' (named by `columns[2]`) does not",
+        "win_back/defs.yaml:4 `priority`: expression is wrong at character 24: found the end.",
+    ]
+    found = sorted(line.partition("/")[2] for line in told)
+    assert len(found) == len(beginnings)
+    for line, beginning in zip(found, sorted(beginnings), strict=True):
+        assert line.startswith(beginning)
+
+
 def test_a_consent_list_holds_for_lists_that_do_not_name_it(shop: Shop) -> None:
     (shop.project.root / "no.csv").write_text("who,why\nc1,objected\nc2,bounced\n", "utf-8")
     shop.project.write(

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from fastapi import FastAPI
 
-from rfm_assets.manifest import table_of_input
+from rfm_assets.manifest import Input
 from rfm_assets.schemas import CONTRACTS
 from rfm_assets.serving.keys import SCOPES, KeyRing, Scope
 from rfm_assets.serving.queries import Queries
@@ -199,7 +199,7 @@ def test_a_table_made_of_another_organisation_s_does_not_name_it(
     for whose in (NORTH, SOUTH):
         own = {t.name for t in queries.catalogue.tables().values() if t.organization == whose}
         for one in served.client("segments", organization=whose).json("/snapshots")["snapshots"]:
-            assert {table_of_input(name) for name in one["inputs"]} <= own
+            assert {Input.named(name).table for name in one["inputs"]} <= own
 
 
 def personal_values(stored: Stored) -> set[str]:

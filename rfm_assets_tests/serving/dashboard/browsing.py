@@ -321,9 +321,12 @@ class Grid:
         last = self.cell(rows - 1, "customer_id")
         # With the header; rows of what was shown before a filter are no end of what comes after it.
         told = self.root.locator(f"[aria-rowcount='{rows + 1}']")
-        for _ in range(100):
+        for turn in range(100):
+            # To and fro: a grid that is being filled may miss a movement, and one that is at its end
+            # tells of no other. The last row is in sight from both places.
             self.root.locator(".ag-body-viewport").evaluate(
-                "one => { one.scrollTop = one.scrollHeight; }"
+                "(one, above) => { one.scrollTop = one.scrollHeight - one.clientHeight - above; }",
+                20 * (turn % 2),
             )
             if told.count() and last.count() and last.inner_text():
                 break
