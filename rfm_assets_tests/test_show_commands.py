@@ -137,6 +137,19 @@ def test_a_file_is_replaced_only_if_that_is_said(root: Path, tmp_path: Path) -> 
     assert len(pl.read_csv(target)) == 10
 
 
+def test_a_value_that_nobody_has_is_told(root: Path, tmp_path: Path) -> None:
+    target = tmp_path / "found.csv"
+    asked = ["--where", "segment=Loyal Customer", "--where", "customer_id=nobody"]
+    done = rfm(root, "export", "customer_segments", "--to", str(target), *asked)
+    assert done.exit_code == 0
+    assert "0 rows of customer_segments" in done.stdout
+    words = " ".join(done.stderr.split())
+    assert "No segment is 'Loyal Customer'. Did you mean 'Loyal Customers'?" in words
+    # Ids are many, and nothing to guess at.
+    assert "nobody" not in words
+    assert pl.read_csv(target).is_empty()
+
+
 MISTAKES = [
     (["--to", "x.txt"], "InvalidConfig"),
     (["--to", "x.csv", "--where", "monetary>=much"], "InvalidConfig"),

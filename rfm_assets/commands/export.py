@@ -9,7 +9,7 @@ import typer
 
 from rfm_assets.commands.asking import AsOf, Json, asking
 from rfm_assets.commands.project import Project, StoreRoot, chosen_store
-from rfm_assets.commands.terminal import out, print_json
+from rfm_assets.commands.terminal import err, out, print_json
 from rfm_assets.errors import ColumnMissing, InvalidConfig, PartMissing
 
 
@@ -46,7 +46,7 @@ def export(  # noqa: PLR0917  one argument and options
 
     Members of a campaign list who were suppressed since it was made are left out.
     """
-    from rfm_assets.serving.exporting import condition, format_of
+    from rfm_assets.serving.exporting import condition, format_of, values_that_are_none
     from rfm_assets.serving.exporting import export as written
 
     format_of(target)
@@ -70,6 +70,9 @@ def export(  # noqa: PLR0917  one argument and options
                 )
         asked = [condition(text, known) for text in where or ()]
         rows = written(queries, snapshot, target, part=part, columns=names, conditions=asked)
+        if not rows:
+            for told in values_that_are_none(queries, snapshot, part, asked):
+                err.print(told)
     if json_output:
         print_json(
             {

@@ -12,7 +12,7 @@ from typing import Literal, TypeAlias
 import narwhals as nw
 import pyarrow as pa
 
-from rfm_assets.engines.base import to_arrow
+from rfm_assets.engines.base import collect_rows, to_arrow
 from rfm_assets.errors import ColumnMissing, InvalidConfig, did_you_mean
 from rfm_assets.failures import storage
 from rfm_assets.serving import formats
@@ -47,6 +47,9 @@ def format_of(target: Path) -> FileFormat:
         )
     return ENDINGS[ending]
 
+
+_FEW = 50
+"""Values of a column that can be listed in a message."""
 
 _OPERATORS: tuple[tuple[str, Operator], ...] = (
     (">=", ">="),
@@ -104,6 +107,22 @@ def _typed(value: str, kind: nw.dtypes.DType) -> object:
             raise ValueError(value)
         return words[value.lower()]
     return value
+
+
+def values_that_are_none(
+    queries: Queries, snapshot: Snapshot, part: str, conditions: Sequence[Condition]
+) -> Iterator[str]:
+    """What to say of each text that a column is compared with and never has: the nearest it has.
+
+    Only of columns with few values, such as segments: a customer's id is nothing to guess at.
+    """
+    for one in conditions:
+        if one.operator != "=" or not isinstance(one.value, str):
+            continue
+        there = queries.rows(snapshot, part).select(one.column).unique().head(_FEW + 1)
+        values = [str(row[one.column]) for row in collect_rows(there) if row[one.column]]
+        if len(values) <= _FEW and one.value not in values:
+            yield f"No {one.column} is {one.value!r}. {did_you_mean(one.value, sorted(values))}"
 
 
 @contextmanager
