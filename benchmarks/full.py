@@ -21,6 +21,7 @@ from benchmarks.measured import CORES, ROOT, Measured, TaskFailed, measure, typi
 from benchmarks.report import DAGSTER, OURS, page, plot
 
 RESULTS = Path(__file__).parent / "results" / "full.json"
+SERVING = Path(__file__).parent / "results" / "serving.json"
 PAGE = ROOT / "docs" / "benchmarks.md"
 PLOT = ROOT / "docs" / "images" / "benchmarks.svg"
 SIZES = {541_909: 53_000, 10_000_000: 1_080_000, 100_000_000: 10_800_000}
@@ -77,7 +78,8 @@ def main() -> None:
     options.output.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
     options.plot.parent.mkdir(parents=True, exist_ok=True)
     options.plot.write_text(plot(results), encoding="utf-8")
-    options.page.write_text(page(results), encoding="utf-8")
+    serving = json.loads(SERVING.read_text(encoding="utf-8"))
+    options.page.write_text(page(results, serving), encoding="utf-8")
     out.print(f"Written: {options.output.name}, {options.page.name}, {options.plot.name}.")
 
 

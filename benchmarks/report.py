@@ -1,4 +1,7 @@
-"""docs/benchmarks.md and its plot, from the figures of `full.py`. Nothing is measured here."""
+"""docs/benchmarks.md and its plot, from the figures of `full.py` and `serving.py`.
+
+Nothing is measured here.
+"""
 
 import math
 from typing import Any
@@ -10,8 +13,8 @@ COLOURS = {OURS: "#225ea8", DAGSTER: "#41b6c4"}
 OTHER = "#a8a8a8"
 
 
-def page(results: dict[str, Any]) -> str:
-    """The page: what was asked, the plot, and a table for each size."""
+def page(results: dict[str, Any], serving: dict[str, Any]) -> str:
+    """The page: what was asked, the plot, a table for each size, and what looking at it costs."""
     machine = results["machine"]
     packages = machine["packages"]
     lines = [
@@ -73,8 +76,50 @@ def page(results: dict[str, Any]) -> str:
         "",
         "`make bench-full` measures all of this again and writes this page; `make bench` is the small set.",
         "",
+        *_serving(serving),
     ]
     return "\n".join(lines)
+
+
+def _serving(results: dict[str, Any]) -> list[str]:
+    """What it takes to look at a large store."""
+    lookup, aggregates, export = (results[name] for name in ("lookup", "aggregates", "export"))
+    lines = [
+        "## Looking at it",
+        "",
+        f"The API and the dashboard over {results['customers']:,} customers and {results['snapshots']} weekly",
+        f"snapshots, measured on {results['measured_on']}. The server has two cores; requests come from others, "
+        f"{results['requests_per_second']} a",
+        "second whether or not earlier ones were answered.",
+        "",
+        "| | half | 99 of 100 |",
+        "|---|---:|---:|",
+        f"| a customer with scores and segment | {lookup['p50_ms']} ms | {lookup['p99_ms']} ms |",
+        f"| segments, movement, campaigns | {aggregates['p50_ms']} ms | {aggregates['p99_ms']} ms |",
+        "",
+        "Reading the snapshot with pandas and filtering it takes "
+        f"{results['peer']['pandas_lookup_p50_ms']:.0f} ms for each customer. A list of",
+        f"{export['customers']:,} members is streamed as CSV in {export['seconds']} s; the server takes "
+        f"{export['memory_peak_mb']} MB meanwhile and",
+        f"{export['memory_idle_mb']} MB before its first request.",
+        "",
+        "Seconds until the first chart of a page, in Chromium without a debugger, median of five: in a browser that "
+        "was",
+        "never here, loaded a second time, and at a click that comes back to it.",
+        "",
+        "| | first | again | by click |",
+        "|---|---:|---:|---:|",
+    ]
+    for name, ways in results["pages"].items():
+        first, again, click = (f"{ways[way]['median']:.2f}" for way in ("cold", "again", "back"))
+        lines.append(f"| {name} | {first} | {again} | {click} |")
+    return [
+        *lines,
+        "",
+        "`python -m benchmarks.large_store --target data/large` makes such a store,",
+        "`python -m benchmarks.serving --store data/large/store` measures this.",
+        "",
+    ]
 
 
 def exponent(small: dict[str, Any], large: dict[str, Any], who: str = OURS) -> float:

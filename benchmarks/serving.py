@@ -1,7 +1,7 @@
 """How fast the API and the dashboard answer over a large store, and what an export costs.
 
     python -m benchmarks.large_store --target data/large
-    python -m benchmarks.serving --store data/large/store --pages
+    python -m benchmarks.serving --store data/large/store
 
 The server runs in a process of its own on two cores; who asks runs on others where there are any.
 Requests are sent at a fixed pace whether or not earlier ones were answered, so that a slow answer
@@ -19,14 +19,17 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import httpx
 
 from benchmarks import pages
+from benchmarks.full import PAGE, RESULTS, SERVING
 from benchmarks.large_store import EVERYBODY
 from benchmarks.measured import CORES
+from benchmarks.report import page
 from rfm_assets.store import Store
 
 AGGREGATES = ("segments", "movement", "campaigns", "definitions", "health")
@@ -35,7 +38,7 @@ PAGES = ("", "segments", "explore", "movement", "customers", "campaigns", "quali
 
 
 def main() -> None:
-    """Measure and print, and write results/serving.json."""
+    """Measure and print, and write results/serving.json and docs/benchmarks.md."""
     options = _options()
     snapshot = Store(options.store).snapshot("customer_segments")
     customers = snapshot.manifest.row_counts["rows"]
@@ -43,6 +46,7 @@ def main() -> None:
     with _served(options.store) as (url, process):
         idle = _memory(process.pid)
         results: dict[str, Any] = {
+            "measured_on": f"{datetime.now(tz=UTC):%Y-%m-%d}",
             "customers": customers,
             "snapshots": len(Store(options.store).dates("customer_segments")),
             "requests_per_second": options.rate,
@@ -52,12 +56,12 @@ def main() -> None:
         aggregates = [f"/api/v1/{one}" for one in AGGREGATES]
         results["aggregates"] = asyncio.run(_paced(url, aggregates, options.rate, options.seconds))
         results["export"] = _export(url, process.pid, idle)
-        if options.pages:
-            results["pages"] = pages.measure(url, PAGES, rounds=5)
+        results["pages"] = pages.measure(url, PAGES, rounds=5)
     results["peer"] = _peer(Path(str(snapshot.files()[0])), ids[:20])
     print(json.dumps(results, indent=1))
-    target = Path(__file__).parent / "results" / "serving.json"
-    target.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    SERVING.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    whole = json.loads(RESULTS.read_text(encoding="utf-8"))
+    PAGE.write_text(page(whole, results), encoding="utf-8")
 
 
 def _options() -> argparse.Namespace:
@@ -65,7 +69,6 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--store", required=True, help="Root of the store.")
     parser.add_argument("--rate", type=int, default=50, help="Requests a second.")
     parser.add_argument("--seconds", type=int, default=20, help="Of each kind of request.")
-    parser.add_argument("--pages", action="store_true", help="Also open the pages in Chromium.")
     return parser.parse_args()
 
 
