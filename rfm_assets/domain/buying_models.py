@@ -33,11 +33,13 @@ _STEEP = 1e-4
 """A slope of the mean log-likelihood over the logarithm of a parameter that is no maximum."""
 
 _TOLD_APART = 0.01
-"""By how much the log-likelihood of all customers together must be larger for four parameters than
-for three. Where it is not, the search walks along a ridge, and how far is decided by rounding."""
+"""By how much the log-likelihood of all customers together must be larger where they may differ than
+where they are alike. Where it is not, the search walks along a ridge, and how far is decided by
+rounding."""
 
 _ALIKE = 1e8
-"""a + b where all customers leave with the same probability, a / (a + b)."""
+"""a + b where all customers leave with the same probability, a / (a + b), and q where all have the same
+scale of spend, gamma / q."""
 
 _NARROW = 1e3
 """From this a on, two points stand for the distribution of the probability of leaving: what lies
@@ -198,16 +200,27 @@ def fit_gamma_gamma(x: Floats, mean: Floats, customers: Floats) -> GammaGamma:
         mean: Mean spend on them, > 0.
         customers: How many customers there are of that kind.
 
+    Where the customers do not tell that their means differ, all of them have one: q and gamma are
+    then large, and only gamma / q means anything.
+
     Raises:
         ModelDidNotConverge: No maximum is found inside, or the mean of all would be infinite.
     """
     # In units of the mean: the currency decides neither where it starts nor where it ends.
     unit = float(np.average(mean, weights=customers))
+    alike = _search(
+        lambda parameters: _gamma_gamma_alike(parameters, x, mean / unit),
+        start=np.array([2.0, 2.0]),
+        weights=customers,
+    )
     found = _search(
         lambda parameters: _gamma_gamma(parameters, x, mean / unit),
         start=np.array([2.0, 3.0, 2.0]),
         weights=customers,
     )
+    if not (found.mean - alike.mean) * float(customers.sum()) > _TOLD_APART:
+        p, rate = map(float, alike.parameters("Gamma-Gamma"))
+        return GammaGamma(p=p, q=_ALIKE, gamma=_ALIKE / rate * unit)
     p, q, gamma = map(float, found.parameters("Gamma-Gamma"))
     if q <= 1:
         raise ModelDidNotConverge(
@@ -353,6 +366,15 @@ def _gamma_gamma(parameters: Floats, x: Floats, mean: Floats) -> tuple[Floats, F
             q / gamma - (p * x + q) / (gamma + spend),
         ]
     )
+    return value, slopes
+
+
+def _gamma_gamma_alike(parameters: Floats, x: Floats, mean: Floats) -> tuple[Floats, Floats]:
+    """The same where all customers have one mean, over p and the rate of a purchase's spend."""
+    p, rate = map(float, parameters)
+    spend = x * mean
+    value = p * x * np.log(rate * spend) - _log_gamma(p * x) - np.log(mean) - rate * spend
+    slopes = np.array([x * (np.log(rate * spend) - _digamma(p * x)), p * x / rate - spend])
     return value, slopes
 
 

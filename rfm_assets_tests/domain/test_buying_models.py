@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from scipy.stats import beta
+from scipy.stats import beta, gamma
 
 from rfm_assets.domain.buying_models import BgNbd, Floats, GammaGamma, fit_bg_nbd, fit_gamma_gamma
 from rfm_assets.errors import ModelDidNotConverge
@@ -206,6 +206,22 @@ def test_customers_who_leave_alike_need_one_probability(leaving: float, seed: in
     p = found.a / (found.a + found.b)
     closed = (1 - (1 + p * 13.0 / (found.alpha + t)) ** -(found.r + x)) / p
     assert expected == pytest.approx(closed, rel=1e-5)
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_customers_who_spend_alike_have_one_mean(seed: int) -> None:
+    made = np.random.default_rng(seed)
+    x = made.integers(1, 12, 3_000).astype(float)
+    mean = made.gamma(4.0 * x, 25.0 / (4.0 * x))
+    found = fit_gamma_gamma(x, mean, np.ones(3_000))
+    assert found.q == pytest.approx(1e8)
+    assert found.p == pytest.approx(4.0, rel=0.1)
+    assert found.p * found.gamma / (found.q - 1) == pytest.approx(25.0, rel=0.02)
+    nudged = fit_gamma_gamma(x, mean * (1 + 1e-12), np.full(3_000, 2.0))
+    assert nudged.model_dump() == pytest.approx(found.model_dump(), rel=1e-5)
+    # The likelihood of one, as an independent source has it: her mean is gamma distributed.
+    one = gamma.logpdf(mean[:1], found.p * x[:1], scale=found.gamma / found.q / x[:1])
+    assert found.log_likelihood(x[:1], mean[:1]) == pytest.approx(one, abs=1e-3)
 
 
 @pytest.mark.parametrize("a", [999.0, 1_000.0])
