@@ -95,13 +95,13 @@ def _serving(results: dict[str, Any]) -> list[str]:
         "| | half | 99 of 100 |",
         "|---|---:|---:|",
         f"| a customer with scores and segment | {lookup['p50_ms']} ms | {lookup['p99_ms']} ms |",
-        f"| segments, movement, campaigns | {aggregates['p50_ms']} ms | {aggregates['p99_ms']} ms |",
+        f"| segments, movement, campaigns, asked again and again | {aggregates['p50_ms']} ms | {aggregates['p99_ms']} ms |",
         "",
         "Reading the snapshot with pandas and filtering it takes "
         f"{results['peer']['pandas_lookup_p50_ms']:.0f} ms for each customer. A list of",
         f"{export['customers']:,} members is streamed as CSV in {export['seconds']} s; the server takes "
         f"{export['memory_peak_mb']} MB meanwhile and",
-        f"{export['memory_idle_mb']} MB before its first request.",
+        f"{export['memory_idle_mb']} MB when it has just begun.",
         "",
         "Seconds until the first chart of a page, in Chromium without a debugger, median of five: in a browser that "
         "was",

@@ -138,8 +138,12 @@ class _Current:
         if not earlier:
             return True
         last = max(earlier, key=str)
-        # Names of versions begin with their time: an older one has only moved up.
-        return versions[last] <= version or self._rewrites(table, last, version)
+        # Names of versions begin with their time. An older one that is the last now has moved up,
+        # unless that which was read is still there: then another has come in between.
+        rewrites = self._store.snapshot(table, last).manifest.rewrites
+        return min([versions[last], *rewrites]) <= version and (
+            version in {versions[last], *rewrites} or version not in versions.values()
+        )
 
     def _rewrites(self, table: str, as_of: AsOf, version: str) -> bool:
         """Whether the current version is that one without customers who were erased."""

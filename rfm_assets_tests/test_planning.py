@@ -146,6 +146,34 @@ def test_what_is_past_its_time_is_no_change(store: Store) -> None:
     assert due(store, tables(THIRD)[:2]) == []
 
 
+def test_a_copy_without_erased_customers_that_moved_up_is_no_change(store: Store) -> None:
+    orders = put(store, "orders", None)
+    first = put(store, "segments", FIRST, orders=orders)
+    second = put(store, "segments", SECOND, orders=orders, segments__before=first)
+    put(store, "segments", THIRD, orders=orders, segments__before=second)
+    store.retire("segments", SECOND)
+    with DuckDBEngine(threads=1) as engine, store.stage("segments", FIRST) as staging:
+        rows = engine.from_native(pl.DataFrame({"x": [1]}))
+        engine.write_parquet(rows, staging.path_for(), sort_by=())
+        staging.promote(first.manifest.model_copy(update={"rewrites": [first.version]}))
+    assert due(store, tables(FIRST, THIRD)[:2]) == []
+
+
+def test_a_week_that_was_begun_before_and_published_after_makes_the_next_one_due(
+    store: Store,
+) -> None:
+    orders = put(store, "orders", None)
+    with DuckDBEngine(threads=1) as engine, store.stage("segments", SECOND) as staging:
+        first = put(store, "segments", FIRST, orders=orders)
+        put(store, "segments", THIRD, orders=orders, segments__before=first)
+        rows = engine.from_native(pl.DataFrame({"x": [1]}))
+        engine.write_parquet(rows, staging.path_for(), sort_by=())
+        inputs = {"orders": orders.version, "segments before": first.version}
+        staging.promote(Manifest(kind="frame", row_counts={"rows": 1}, inputs=inputs))
+    found = due(store, tables(FIRST, SECOND, THIRD)[:2])
+    assert told(found) == {("segments", THIRD, "input changed")}
+
+
 def test_the_snapshot_of_another_date_is_an_input(store: Store) -> None:
     """A list that counts what was planned in earlier weeks; those weeks stay, until run again."""
     asked = [Table("lists", frozenset(), (FIRST, SECOND, THIRD))]

@@ -148,6 +148,9 @@ def test_a_value_that_nobody_has_is_told(root: Path, tmp_path: Path) -> None:
     # Ids are many, and nothing to guess at.
     assert "nobody" not in words
     assert pl.read_csv(target).is_empty()
+    # Nor where there are few.
+    few = ["export", "transaction_data_rejects", "--to", str(tmp_path / "few.csv")]
+    assert "No " not in rfm(root, *few, "--where", "customer_id=nobody").stderr
 
 
 MISTAKES = [

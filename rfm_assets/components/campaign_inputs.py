@@ -137,6 +137,18 @@ def claims_of(upstream: Upstream, inputs: Inputs, day: date) -> list[Claim]:
     return found
 
 
+def another_experiment(own: ControlConfig, deployment: DeploymentComponent | None) -> None:
+    """Raise if a list's control group is drawn by the experiment of the global one."""
+    shared = None if deployment is None else deployment.global_control
+    if shared is not None and own.experiment == shared.experiment:
+        raise InvalidConfig(
+            key="control.experiment",
+            value=own.experiment,
+            reason="is that of the global control group, too: both would draw the same customers",
+            fix="Name another experiment.",
+        )
+
+
 def control_groups(
     own: ControlConfig | None, deployment: DeploymentComponent | None
 ) -> list[ControlGroup]:

@@ -13,6 +13,7 @@ from rfm_assets import quality
 from rfm_assets.components.base import AssetName, RfmComponent
 from rfm_assets.components.campaign_inputs import (
     Upstream,
+    another_experiment,
     baseline_rate,
     claims_of,
     control_groups,
@@ -27,7 +28,7 @@ from rfm_assets.components.execution import Published, Week, check_specs, publis
 from rfm_assets.components.inputs import Inputs
 from rfm_assets.components.known_columns import columns_at_load
 from rfm_assets.components.rendering import markdown_table, waterfall_table
-from rfm_assets.components.scheme_lookup import scheme_at_load, segment_names, stored_scheme
+from rfm_assets.components.scheme_lookup import segment_names, segments_at_load, stored_scheme
 from rfm_assets.domain.audiences import CampaignConfig, requirements
 from rfm_assets.domain.campaigns import CampaignResult, campaign_list
 from rfm_assets.domain.controls import ControlGroup
@@ -156,11 +157,11 @@ class CampaignListComponent(CampaignConfig, RfmComponent):
     def _requirements(self, context: dg.ComponentLoadContext) -> Iterator[Callable[[], object]]:
         """What can be told wrong before anything is computed."""
         segments = dg.AssetKey.from_user_string(self.customer_segments_asset_key)
-        if (scheme := scheme_at_load(context, segments)) is not None:
-            for number, name in enumerate(self.segments):
-                yield partial(segment_names, [name], scheme, key=f"segments[{number}]")
+        yield from segments_at_load(context, segments, self.segments)
         if (kinds := columns_at_load(context, segments)) is not None:
             yield from requirements(self.config, kinds)
+        if self.control is not None:
+            yield partial(another_experiment, self.control, deployment_of(context))
 
     def _upstream(self, context: dg.ComponentLoadContext) -> Upstream:
         def key(name: str | None) -> dg.AssetKey | None:

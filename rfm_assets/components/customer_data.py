@@ -55,7 +55,10 @@ class CustomerDataComponent(RfmComponent):
         "source": {"type": "csv", "path": "data/customers.csv"},
         "columns": {
             "customer_id": "customer",
-            "attributes": {"marketing_consent": {"column": "consent", "kind": "boolean"}},
+            "attributes": {
+                "email": "email",
+                "marketing_consent": {"column": "consent", "kind": "boolean"},
+            },
         },
     }
 

@@ -26,11 +26,11 @@ def columns_at_load(context: dg.ComponentLoadContext, table: dg.AssetKey) -> dic
     """
     tree = context.component_tree
     for made in tree.get_all_components(CustomerDataComponent):
-        if made.key == table:
+        if type(made) is CustomerDataComponent and made.key == table:
             attributes = made.columns.attributes
             return {"customer_id": "text"} | {name: one.kind for name, one in attributes.items()}
     for segments in tree.get_all_components(CustomerSegmentationComponent):
-        if segments.key == table:
+        if type(segments) is CustomerSegmentationComponent and segments.key == table:
             own = _kinds_of(CUSTOMER_SEGMENTS) | {"refunded": "number"}
             carried = _of(segments.customer_data_asset_key, context)
             return None if carried is None else own | carried

@@ -4,13 +4,20 @@ At load where the scheme is known from another component of the project, and at 
 scheme that the stored snapshot was made with.
 """
 
-from collections.abc import Sequence
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
 from rfm_assets.domain.schemes import Scheme
 from rfm_assets.errors import InvalidConfig
 from rfm_assets.store import Snapshot
+
+if TYPE_CHECKING:
+    from rfm_assets.components.customer_segments import CustomerSegmentationComponent
 
 
 def stored_scheme(snapshot: Snapshot) -> Scheme | None:
@@ -21,15 +28,42 @@ def stored_scheme(snapshot: Snapshot) -> Scheme | None:
 
 def scheme_at_load(context: dg.ComponentLoadContext, segments: dg.AssetKey) -> Scheme | None:
     """The scheme of the component that makes `segments`, if it is part of this project."""
+    maker = _maker_of(context, segments)
+    return None if maker is None else _scheme_of(maker, context)
+
+
+def _maker_of(
+    context: dg.ComponentLoadContext, segments: dg.AssetKey
+) -> CustomerSegmentationComponent | None:
     # Imported here because that component imports this module.
     from rfm_assets.components.customer_segments import CustomerSegmentationComponent
 
-    for component in context.component_tree.get_all_components(CustomerSegmentationComponent):
-        if component.key == segments:
-            # A wrong scheme is that component's fault, and is told with its file and line.
-            with component.placing_errors():
-                return component.scheme(context)
-    return None
+    every = context.component_tree.get_all_components(CustomerSegmentationComponent)
+    return next((one for one in every if one.key == segments), None)
+
+
+def _scheme_of(
+    maker: CustomerSegmentationComponent, context: dg.ComponentLoadContext
+) -> Scheme | None:
+    # A wrong scheme is that component's fault, and is told with its file and line.
+    with maker.placing_errors():
+        return maker.scheme(context)
+
+
+def segments_at_load(
+    context: dg.ComponentLoadContext, segments: dg.AssetKey, asked: Sequence[str]
+) -> Iterator[Callable[[], object]]:
+    """What must hold of the segments that a component's `segments` asks for.
+
+    Nothing where another project makes the customers' segments.
+    """
+    if not (asked and (maker := _maker_of(context, segments))):
+        return
+    if (scheme := _scheme_of(maker, context)) is None:
+        yield partial(segment_names, asked, None, key="segments")
+        return
+    for number, name in enumerate(asked):
+        yield partial(segment_names, [name], scheme, key=f"segments[{number}]")
 
 
 def segment_names(asked: Sequence[str], scheme: Scheme | None, *, key: str) -> list[str]:

@@ -16,7 +16,7 @@ from rfm_assets.components.columns import column_lineage, table_schema
 from rfm_assets.components.execution import Published, Week, check_specs, publishing_assets
 from rfm_assets.components.inputs import Inputs
 from rfm_assets.components.rendering import markdown_table
-from rfm_assets.components.scheme_lookup import scheme_at_load, segment_names, stored_scheme
+from rfm_assets.components.scheme_lookup import segment_names, segments_at_load, stored_scheme
 from rfm_assets.domain.config import ConfigModel
 from rfm_assets.domain.suppression import (
     SUPPRESSION_REASONS,
@@ -122,8 +122,7 @@ class SuppressionListComponent(SuppressionConfig, RfmComponent):
 
     def definitions(self, context: dg.ComponentLoadContext) -> dg.Definitions:
         upstream = dg.AssetKey.from_user_string(self.customer_segments_asset_key)
-        if (scheme := scheme_at_load(context, upstream)) is not None:
-            segment_names(self.segments, scheme, key="segments")
+        self.require_all(segments_at_load(context, upstream, self.segments))
         spec = self.asset_spec(
             context,
             description="Customers who must not be contacted, each once with the strongest reason. "

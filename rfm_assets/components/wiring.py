@@ -1,16 +1,24 @@
 """Whether the components of a project fit together. What is wrong in one alone is `checking.py`'s."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import dagster as dg
 from dagster.components.core.component_tree import ComponentTree
 
+from rfm_assets import components
 from rfm_assets.components.base import RfmComponent
 from rfm_assets.components.deployment import DeploymentComponent
-from rfm_assets.domain.controls import ControlConfig
 from rfm_assets.errors import InvalidProject, InvalidYaml, nearest
 from rfm_assets.sources.config import SparkSource
+
+MAKERS = {
+    "campaign_asset_keys": "CampaignListComponent",
+    "campaign_list_asset_key": "CampaignListComponent",
+    "campaign_sends_asset_key": "CampaignSendsComponent",
+    "suppression_asset_keys": "SuppressionListComponent",
+}
+"""Which component makes what a key names, where a run takes nothing else."""
 
 
 def require_wiring(project: Path, definitions: dg.Definitions) -> None:
@@ -44,6 +52,8 @@ def clashes(project: Path) -> list[InvalidYaml]:
             if dg.AssetKey.from_user_string(upstream) == component.key:
                 message = f"{name!r} is this very asset. Name the table that it is made from."
                 found.append(component.invalid(message, *path))
+    for component in tree.get_all_components(of_type=RfmComponent):
+        found += _of_another_kind(component, makers)
     deployments = tree.get_all_components(of_type=DeploymentComponent)
     engine = deployments[0].engine if deployments else "duckdb"
     for component in tree.get_all_components(of_type=RfmComponent):
@@ -54,22 +64,25 @@ def clashes(project: Path) -> list[InvalidYaml]:
                     "read. Set `engine: spark` in the deployment, or name another source."
                 )
                 found.append(component.invalid(message, *path, "type"))
-        shared = deployments[0].global_control if deployments else None
-        control = getattr(component, "control", None)
-        if (
-            isinstance(control, ControlConfig)
-            and shared
-            and control.experiment == shared.experiment
-        ):
-            message = (
-                f"{shared.experiment!r} is that of the global control group, too: both would draw "
-                "the same customers. Name another experiment."
-            )
-            found.append(component.invalid(message, "control", "experiment"))
     for deployment in deployments[1:]:
         message = "is a second deployment, and a project has one. Keep one of the two files."
         found.append(deployment.invalid(message))
     return found
+
+
+def _of_another_kind(
+    component: RfmComponent, makers: Mapping[dg.AssetKey, RfmComponent]
+) -> Iterator[InvalidYaml]:
+    """Upstreams that another of this package's components makes than the one that is needed."""
+    for path, name in component.upstream_names():
+        maker, needed = makers.get(dg.AssetKey.from_user_string(name)), MAKERS.get(str(path[0]))
+        if maker is None or needed is None:
+            continue
+        made_by = type(maker)
+        ours = made_by.__module__.startswith("rfm_assets.")
+        if ours and not issubclass(made_by, getattr(components, needed)):
+            message = f"{name!r} is made by a {made_by.__name__}. Name the asset of a {needed}."
+            yield component.invalid(message, *path)
 
 
 def _sources(component: RfmComponent) -> Iterator[tuple[tuple[str, ...], object]]:

@@ -41,6 +41,9 @@ _ALIKE = 1e8
 """a + b where all customers leave with the same probability, a / (a + b), and q where all have the same
 scale of spend, gamma / q."""
 
+_NEARLY = 1e3
+"""The same sums where customers are nearly alike: a place to search from."""
+
 _NARROW = 1e3
 """From this a on, two points stand for the distribution of the probability of leaving: what lies
 beyond its mean and spread changes an expectation by less than a millionth."""
@@ -130,9 +133,9 @@ class BgNbd(ConfigModel):
             p = math.exp(log_p)
             return given(p) * math.exp(logs + a * log_p + (b - 1) * math.log1p(-p))
 
-        peak = math.log(a / (a + b))
-        beyond = min(0.0, peak + 10 / math.sqrt(a))
-        ends = [peak - 50 / a, peak - 5 / a, peak, beyond, 0.0]
+        peak, width = math.log(a / (a + b)), 1 / math.sqrt(a)
+        before = max(50 / a, 10 * width)
+        ends = [peak - before, peak - before / 10, peak, min(0.0, peak + 10 * width), 0.0]
         return float(
             sum(
                 quad(weighed, low, high, limit=500, epsabs=0, epsrel=1e-8)[0]
@@ -161,14 +164,14 @@ class GammaGamma(ConfigModel):
 def fit_bg_nbd(x: Floats, t_x: Floats, t: Floats, customers: Floats) -> BgNbd:
     """The parameters of maximum likelihood.
 
+    Where the customers do not tell that they differ in how they leave, all of them leave with one
+    probability: a and b are then large, and only a / (a + b) means anything.
+
     Args:
         x: Repeat purchases, of each kind of customer.
         t_x: Time from the first to the last purchase.
         t: Time from the first purchase to the end of the observation, > 0.
         customers: How many customers there are of that kind.
-
-    Where the customers do not tell that they differ in how they leave, all of them leave with one
-    probability: a and b are then large, and only a / (a + b) means anything.
 
     Raises:
         ModelDidNotConverge: No maximum is found inside, as where nobody leaves.
@@ -179,29 +182,32 @@ def fit_bg_nbd(x: Floats, t_x: Floats, t: Floats, customers: Floats) -> BgNbd:
         start=np.array([*begin, 1.0]),
         weights=customers,
     )
-    found = _search(
-        lambda parameters: _bg_nbd(parameters, x, t_x, t),
-        start=np.array([*begin, 1.0, 1.0]),
-        weights=customers,
-    )
-    if (found.mean - alike.mean) * float(customers.sum()) > _TOLD_APART:
-        r, alpha, a, b = map(float, found.parameters("BG/NBD"))
-        return BgNbd(r=r, alpha=alpha, a=a, b=b)
-    r, alpha, odds = map(float, alike.parameters("BG/NBD"))
+    r, alpha, odds = np.exp(alike.logs)
     leaving = odds / (1 + odds)
-    return BgNbd(r=r, alpha=alpha, a=leaving * _ALIKE, b=(1 - leaving) * _ALIKE)
+    found = _told_apart(
+        "BG/NBD",
+        lambda parameters: _bg_nbd(parameters, x, t_x, t),
+        starts=[[*begin, 1.0, 1.0], [r, alpha, _NEARLY * leaving, _NEARLY * (1 - leaving)]],
+        weights=customers,
+        alike=alike,
+    )
+    if found is None:
+        r, alpha, odds = alike.parameters("BG/NBD")
+        found = np.array([r, alpha, _ALIKE * leaving, _ALIKE * (1 - leaving)])
+    r, alpha, a, b = map(float, found)
+    return BgNbd(r=r, alpha=alpha, a=a, b=b)
 
 
 def fit_gamma_gamma(x: Floats, mean: Floats, customers: Floats) -> GammaGamma:
     """The parameters of maximum likelihood.
 
+    Where the customers do not tell that their means differ, all of them have one: q and gamma are
+    then large, and only gamma / q means anything.
+
     Args:
         x: Purchases of each kind of customer, >= 1.
         mean: Mean spend on them, > 0.
         customers: How many customers there are of that kind.
-
-    Where the customers do not tell that their means differ, all of them have one: q and gamma are
-    then large, and only gamma / q means anything.
 
     Raises:
         ModelDidNotConverge: No maximum is found inside, or the mean of all would be infinite.
@@ -213,15 +219,18 @@ def fit_gamma_gamma(x: Floats, mean: Floats, customers: Floats) -> GammaGamma:
         start=np.array([2.0, 2.0]),
         weights=customers,
     )
-    found = _search(
+    p, rate = np.exp(alike.logs)
+    found = _told_apart(
+        "Gamma-Gamma",
         lambda parameters: _gamma_gamma(parameters, x, mean / unit),
-        start=np.array([2.0, 3.0, 2.0]),
+        starts=[[2.0, 3.0, 2.0], [p, _NEARLY, _NEARLY / rate]],
         weights=customers,
+        alike=alike,
     )
-    if not (found.mean - alike.mean) * float(customers.sum()) > _TOLD_APART:
-        p, rate = map(float, alike.parameters("Gamma-Gamma"))
-        return GammaGamma(p=p, q=_ALIKE, gamma=_ALIKE / rate * unit)
-    p, q, gamma = map(float, found.parameters("Gamma-Gamma"))
+    if found is None:
+        p, rate = alike.parameters("Gamma-Gamma")
+        found = np.array([p, _ALIKE, _ALIKE / rate])
+    p, q, gamma = map(float, found)
     if q <= 1:
         raise ModelDidNotConverge(
             model="Gamma-Gamma", reason=f"q is {q:.3f}, so that the mean spend would be infinite"
@@ -263,6 +272,31 @@ class _Search:
             reason = "a parameter runs off to zero or infinity"
             raise ModelDidNotConverge(model=model, reason=reason)
         return np.exp(self.logs)
+
+
+def _told_apart(
+    model: str,
+    log_likelihood: Callable[[Floats], tuple[Floats, Floats]],
+    *,
+    starts: Sequence[Sequence[float]],
+    weights: Floats,
+    alike: _Search,
+) -> Floats | None:
+    """The parameters where customers may differ; None where they do not tell that they do.
+
+    Raises:
+        ModelDidNotConverge: They do, and no maximum is found inside.
+    """
+    gain = math.nan
+    for start in starts:
+        found = _search(log_likelihood, start=np.array(start), weights=weights)
+        gain = (found.mean - alike.mean) * float(weights.sum())
+        # Below its own limit the search has lost its way: once more, from there.
+        if gain >= -_TOLD_APART:
+            return found.parameters(model) if gain > _TOLD_APART else None
+    if math.isnan(gain):
+        raise ModelDidNotConverge(model=model, reason="its likelihood cannot be computed")
+    return None
 
 
 def _search(

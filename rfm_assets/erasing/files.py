@@ -7,6 +7,7 @@ from pathlib import Path
 
 from rfm_assets.erasing.ids import Wanted
 
+_BEGINNING = 1 << 16
 _GZIP = b"\x1f\x8b"
 _ROWS = {".csv", ".tsv", ".txt"}
 """Suffixes of files of which a line is somebody's."""
@@ -61,7 +62,8 @@ def _text_of(file: Path) -> tuple[str, str] | None:
             return content.decode("utf-16"), "utf-16"
         except UnicodeDecodeError:
             return None
-    if b"\0" in content or content.startswith(_GZIP):
+    # What begins as a text is one: a crash may leave zeros in the middle of a log.
+    if b"\0" in content[:_BEGINNING] or content.startswith(_GZIP):
         return None
     # Bytes that are no UTF-8 come through as they are.
     return content.decode("utf-8", "surrogateescape"), "utf-8"

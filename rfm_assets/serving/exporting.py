@@ -51,6 +51,9 @@ def format_of(target: Path) -> FileFormat:
 _FEW = 50
 """Values of a column that can be listed in a message."""
 
+_SHARED = 3
+"""Rows that each of them has on average, at least."""
+
 _OPERATORS: tuple[tuple[str, Operator], ...] = (
     (">=", ">="),
     ("<=", "<="),
@@ -114,15 +117,18 @@ def values_that_are_none(
 ) -> Iterator[str]:
     """What to say of each text that a column is compared with and never has: the nearest it has.
 
-    Only of columns with few values, such as segments: a customer's id is nothing to guess at.
+    Only of columns whose few values each hold for several rows, such as segments: whose id or
+    address it might have been is not told.
     """
     for one in conditions:
         if one.operator != "=" or not isinstance(one.value, str):
             continue
-        there = queries.rows(snapshot, part).select(one.column).unique().head(_FEW + 1)
-        values = [str(row[one.column]) for row in collect_rows(there) if row[one.column]]
-        if len(values) <= _FEW and one.value not in values:
-            yield f"No {one.column} is {one.value!r}. {did_you_mean(one.value, sorted(values))}"
+        counted = queries.rows(snapshot, part).group_by(one.column).agg(nw.len().alias("_rows"))
+        found = [row for row in collect_rows(counted.head(_FEW + 1)) if row[one.column]]
+        shared = sum(row["_rows"] for row in found) >= _SHARED * len(found)
+        values = sorted(str(row[one.column]) for row in found)
+        if values and len(values) <= _FEW and shared and one.value not in values:
+            yield f"No {one.column} is {one.value!r}. {did_you_mean(one.value, values)}"
 
 
 @contextmanager

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from rfm_assets import load_table
+from rfm_assets.errors import InvalidProject
 from rfm_assets_tests.components.conftest import Project
 from rfm_assets_tests.components.shop import (
     AS_OF,
@@ -127,8 +128,12 @@ def test_a_list_without_control_and_a_global_group(shop: Shop) -> None:
     assert found["verdict"] != "not measurable"
 
 
-def test_only_a_campaign_list_is_judged(shop: Shop) -> None:
+def test_only_a_campaign_list_is_judged(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     shop.project.write("campaign_outcome", outcome_yaml(campaign_asset_keys=["segment_summary"]))
+    with pytest.raises(InvalidProject, match="Name the asset of a CampaignListComponent"):
+        shop.project.load()
+    # As where another project makes it.
+    monkeypatch.setattr("rfm_assets.components.wiring.MAKERS", {})
     assert "'segment_summary' holds a segment_summary table, not a campaign list" in failure(
         shop.run(FIRST, SECOND)
     )

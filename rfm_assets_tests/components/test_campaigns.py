@@ -112,6 +112,31 @@ def test_everything_that_is_wrong_with_lists_is_told_at_load(shop: Shop) -> None
         assert line.startswith(beginning)
 
 
+def test_segments_of_a_table_without_any_are_told_at_load(shop: Shop) -> None:
+    segments = shop.project.defs / "customer_segments" / "defs.yaml"
+    text = segments.read_text("utf-8") + "  use_predefined_segments: false\n"
+    shop.project.write("customer_segments", text)
+    campaign(shop, "champions", "segments: [Champions]")
+    with pytest.raises(InvalidProject, match=r"champions/defs.yaml:4 segments: .* but no segments"):
+        shop.project.load()
+
+
+def test_a_component_of_ones_own_may_have_other_columns(shop: Shop) -> None:
+    (shop.project.defs / "own.py").write_text(
+        "from rfm_assets.components import CustomerSegmentationComponent\n"
+        "class OwnSegments(CustomerSegmentationComponent):\n    pass\n",
+        "utf-8",
+    )
+    campaign(shop, "champions", "where: shoe_size > 40")
+    with pytest.raises(InvalidProject, match="column 'shoe_size' does not exist"):
+        shop.project.load()
+    segments = shop.project.defs / "customer_segments" / "defs.yaml"
+    ours, own = "rfm_assets.components.CustomerSegmentation", f"{shop.project.defs_module}.own.Own"
+    text = segments.read_text("utf-8").replace(f"{ours}Component", f"{own}Segments")
+    shop.project.write("customer_segments", text)
+    shop.project.load()
+
+
 def test_a_consent_list_holds_for_lists_that_do_not_name_it(shop: Shop) -> None:
     (shop.project.root / "no.csv").write_text("who,why\nc1,objected\nc2,bounced\n", "utf-8")
     shop.project.write(
@@ -257,7 +282,7 @@ def test_two_control_groups_are_two_experiments(shop: Shop) -> None:
     with pytest.raises(InvalidProject) as refused:
         shop.project.load()
     assert (
-        "champions/defs.yaml:6 `control.experiment`: 'spring' is that of the global control group"
+        "champions/defs.yaml:6 control.experiment: 'spring' is that of the global control group"
     ) in str(refused.value)
 
 

@@ -532,9 +532,15 @@ def test_a_list_is_not_published_from_an_old_suppression_list(shop: Shop) -> Non
     assert "suppression_current: observed suppression_list computed 8.0 days ago" in failure(result)
 
 
-def test_only_a_suppression_list_can_suppress(shop: Shop) -> None:
+def test_only_a_suppression_list_can_suppress(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     text = (shop.project.defs / "champions" / "defs.yaml").read_text()
     shop.project.write("champions", text + "  suppression_asset_keys: [segment_summary]\n")
+    with pytest.raises(
+        InvalidProject, match=r"suppression_asset_keys\[0\].: 'segment_summary' is made"
+    ):
+        shop.project.load()
+    # As where another project makes it.
+    monkeypatch.setattr("rfm_assets.components.wiring.MAKERS", {})
     result = shop.run(SECOND)
     assert "'segment_summary' holds a segment_summary table, not a suppression list" in failure(
         result
@@ -650,7 +656,11 @@ def test_a_week_that_has_not_ended_is_refused(shop: Shop) -> None:
     assert shop.store.dates("customer_segments") == [AS_OF[FIRST]]
 
 
-def test_a_wrong_expression_is_told_with_its_line_when_the_data_show_it(shop: Shop) -> None:
+def test_a_wrong_expression_is_told_with_its_line_when_the_data_show_it(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As where another project makes the segments: nothing tells their columns before.
+    monkeypatch.setattr("rfm_assets.components.campaign_list.columns_at_load", lambda *_: None)
     path = shop.project.defs / "win_back" / "defs.yaml"
     text = path.read_text().replace("monetary / (recency / 30 + 1)", "monetry / 2")
     shop.project.write("win_back", text)

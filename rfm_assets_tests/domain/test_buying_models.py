@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from scipy.special import gammaln
 from scipy.stats import beta, gamma
 
 from rfm_assets.domain.buying_models import BgNbd, Floats, GammaGamma, fit_bg_nbd, fit_gamma_gamma
@@ -77,7 +78,7 @@ MODELS = st.builds(
     BgNbd,
     r=st.floats(0.05, 5),
     alpha=st.floats(0.02, 100),
-    a=st.floats(0.05, 9) | st.floats(9, 1e7),
+    a=st.floats(0.05, 9) | st.floats(9, 1e3) | st.floats(1e3, 1e7),
     b=st.floats(0.1, 9) | st.floats(9, 1e7),
 )
 
@@ -99,6 +100,7 @@ def test_expectations_are_finite_and_grow(
 
 
 @given(MODELS, st.integers(0, 30), st.floats(1, 200), st.floats(1, 60))
+@example(BgNbd(r=1, alpha=0.5, a=900, b=2000), 3, 1.0, 52.0)  # its series has no end
 @settings(max_examples=50, deadline=None)
 def test_the_series_is_the_integral(model: BgNbd, purchases: int, t: float, ahead: float) -> None:
     # The expectation over the customer's own probability of leaving p and rate, given that she is
@@ -195,15 +197,28 @@ def test_customers_who_leave_alike_need_one_probability(leaving: float, seed: in
     assert found.a + found.b == pytest.approx(1e8)
     assert found.a / (found.a + found.b) == pytest.approx(leaving, rel=0.1)
     assert (found.r, found.alpha) == pytest.approx((0.9, 6.0), rel=0.15)
-    # As likely as any four parameters near it, and the same wherever the search starts to round.
-    each = BgNbd(r=found.r, alpha=found.alpha, a=found.a / 1e4, b=found.b / 1e4)
-    likely = [float(one.log_likelihood(x, t_x, t) @ n) for one in (found, each)]
-    assert likely[0] == pytest.approx(likely[1], abs=1)
+
+    # The likelihood as the model's story tells it: x purchases by her rate, which is gamma
+    # distributed, the last at t_x; after each but the last she stayed, after that she left or not.
+    def likely(r: float, alpha: float, p: float) -> Floats:
+        rate = gammaln(r + x) - gammaln(r) + r * np.log(alpha)
+        stayed = x * np.log(1 - p) - (r + x) * np.log(alpha + t)
+        gone = np.where(x > 0, np.log(p) - np.log(1 - p), -np.inf)
+        left = gone + x * np.log(1 - p) - (r + x) * np.log(alpha + t_x)
+        return rate + np.logaddexp(stayed, left)
+
+    p = found.a / (found.a + found.b)
+    assert found.log_likelihood(x, t_x, t) == pytest.approx(
+        likely(found.r, found.alpha, p), abs=1e-4
+    )
+    best = float(likely(found.r, found.alpha, p) @ n)
+    for direction in np.vstack([np.eye(3), -np.eye(3)]):
+        r, alpha, beside = np.array([found.r, found.alpha, p]) * (1 + 0.01 * direction)
+        assert float(likely(r, alpha, beside) @ n) < best
     nudged = fit_bg_nbd(x, t_x * (1 + 1e-12), t, n * 3)
     assert nudged.model_dump() == pytest.approx(found.model_dump(), rel=1e-4)
     # The expectation with one probability for all, which has a closed form.
     expected = found.expected_if_alive(x, t, 13.0)
-    p = found.a / (found.a + found.b)
     closed = (1 - (1 + p * 13.0 / (found.alpha + t)) ** -(found.r + x)) / p
     assert expected == pytest.approx(closed, rel=1e-5)
 
@@ -219,9 +234,16 @@ def test_customers_who_spend_alike_have_one_mean(seed: int) -> None:
     assert found.p * found.gamma / (found.q - 1) == pytest.approx(25.0, rel=0.02)
     nudged = fit_gamma_gamma(x, mean * (1 + 1e-12), np.full(3_000, 2.0))
     assert nudged.model_dump() == pytest.approx(found.model_dump(), rel=1e-5)
-    # The likelihood of one, as an independent source has it: her mean is gamma distributed.
-    one = gamma.logpdf(mean[:1], found.p * x[:1], scale=found.gamma / found.q / x[:1])
-    assert found.log_likelihood(x[:1], mean[:1]) == pytest.approx(one, abs=1e-3)
+
+    # The mean of x purchases of one shape and rate is gamma distributed.
+    def likely(p: float, rate: float) -> Floats:
+        return np.asarray(gamma.logpdf(mean, p * x, scale=1 / (rate * x)))
+
+    rate = found.q / found.gamma
+    assert found.log_likelihood(x, mean) == pytest.approx(likely(found.p, rate), abs=1e-3)
+    best = likely(found.p, rate).sum()
+    for up, along in ((1.01, 1), (0.99, 1), (1, 1.01), (1, 0.99)):
+        assert likely(found.p * up, rate * along).sum() < best
 
 
 @pytest.mark.parametrize("a", [999.0, 1_000.0])

@@ -101,10 +101,20 @@ def test_everybody_is_sent_set_aside_or_suppressed(engine_table: MakeTable) -> N
     assert len(found.rows) + len(found.rejects) + len(found.suppressed) == found.members == 6
 
 
+WITH_ANY_ADDRESS = ("csv", "parquet", "google_customer_match", "meta_custom_audiences")
+SPREADSHEETS = ("hubspot", "klaviyo", "mailchimp")
+"""Files that people open on the way: an address in them must not run."""
+WITHOUT_ADDRESS = ("braze", "salesforce_marketing_cloud")
+"""They know members by an id or a telephone number."""
+
+
+def test_every_destination_is_one_of_these() -> None:
+    every = {*WITH_ANY_ADDRESS, *SPREADSHEETS, *WITHOUT_ADDRESS}
+    assert every == set(packaged_destinations())
+
+
 @pytest.mark.parametrize("first", ["+", "-", "="])
-@pytest.mark.parametrize(
-    "destination", ["csv", "parquet", "google_customer_match", "meta_custom_audiences"]
-)
+@pytest.mark.parametrize("destination", WITH_ANY_ADDRESS)
 def test_an_address_that_begins_like_a_formula_is_suppressed_like_any_other(
     destination: str, first: str
 ) -> None:
@@ -117,7 +127,7 @@ def test_an_address_that_begins_like_a_formula_is_suppressed_like_any_other(
     assert not found.rows
 
 
-@pytest.mark.parametrize("destination", ["hubspot", "klaviyo", "mailchimp"])
+@pytest.mark.parametrize("destination", SPREADSHEETS)
 def test_an_address_that_a_spreadsheet_would_run_is_set_aside(destination: str) -> None:
     with tables_on("polars") as make:
         known = contacts(("b", "=anna@example.com", None))
