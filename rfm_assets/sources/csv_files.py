@@ -41,6 +41,10 @@ _PIECE: Final = 1 << 20
 _SHOWN: Final = 200
 """Characters of a broken line that its reject shows."""
 _UNCLOSED: Final = "UNQUOTED VALUE"
+BROKEN: Final = pa.schema(
+    [("source", pa.string()), ("source_line", pa.int64()), ("malformed", pa.string())]
+)
+"""What is said of lines that cannot be split into columns."""
 FORGET_LINES: Final = "DROP TABLE IF EXISTS source_lines"
 """To be run once the lines have been parsed: the table is as large as the file."""
 

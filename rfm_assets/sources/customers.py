@@ -141,12 +141,12 @@ def read_customers(
     schema: Mapping[str, NativeKind | None]
     if isinstance(source, CsvSource):
         files = find(source.path, root, ".csv")
-        lines, broken = _csv(source, files, wanted, engine)
+        lines = lines_by_name(source, files, wanted, engine)
         schema = dict.fromkeys(set(wanted.values()), "text")
-        found = Found(lines, files, "", files[0].name)
-        typed = held(
-            typed_customers(lines, customer_id, attributes, schema, parser), engine, found.name
-        )
+        broken = len(lines.broken)
+        found = Found(lines.relation, files, "", files[0].name)
+        typed = typed_customers(lines.relation, customer_id, attributes, schema, parser)
+        typed = held(typed, engine, found.name)
         engine.connection.execute(csv_files.FORGET_LINES)
     else:
         asked = Asked(
@@ -206,16 +206,21 @@ def _by_spark(
     )
 
 
-def _csv(
+def lines_by_name(
     source: CsvSource, files: list[SourceFile], wanted: Mapping[str, str], engine: DuckDBEngine
-) -> tuple[duckdb.DuckDBPyRelation, int]:
+) -> csv_files.Lines:
+    """The columns that are wanted, by configuration key, of files that all have them.
+
+    Raises:
+        ColumnMissing: A file does not have one of them.
+    """
     headed = [(file, csv_header.header(file, source)) for file in files]
     engine.reach([file.path for file in files])
     for file, head in headed:
         require_columns(wanted, dict.fromkeys(head.names, "text"), file.name)
         refuse_twins(head.names, wanted.values(), file.name)
     with tempfile.TemporaryDirectory(prefix="rfm_assets-") as scratch:
-        lines = csv_files.read_lines(
+        return csv_files.read_lines(
             engine.connection,
             headed,
             source,
@@ -223,7 +228,6 @@ def _csv(
             row_keys=False,
             scratch=Path(scratch),
         )
-    return lines.relation, len(lines.broken)
 
 
 def require_columns(

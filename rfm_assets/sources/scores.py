@@ -116,7 +116,9 @@ def read_scores(
             engine,
             found.name,
         )
-    lines = engine.connection.from_arrow(_BROKEN.empty_table() if broken is None else broken)
+    lines = engine.connection.from_arrow(
+        csv_files.BROKEN.empty_table() if broken is None else broken
+    )
     whole = held(typed.union_by_name(lines), engine, found.name)
     return ScoreReading(
         table=nw.from_native(whole),
@@ -126,11 +128,6 @@ def read_scores(
         headless=headless,
         written_at=min((file.written_at for file in found.files), default=None),
     )
-
-
-_BROKEN = pa.schema(
-    [("source", pa.string()), ("source_line", pa.int64()), ("malformed", pa.string())]
-)
 
 
 def _csv(

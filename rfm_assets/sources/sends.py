@@ -5,7 +5,6 @@ Judging rows does not belong here (`domain/sends.py`).
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import date, datetime
@@ -21,19 +20,15 @@ from duckdb.sqltypes import BIGINT, DATE, INTEGER, TIMESTAMP, VARCHAR
 from rfm_assets.domain.frames import Table
 from rfm_assets.engines.base import Engine
 from rfm_assets.engines.duckdb_engine import DuckDBEngine
-from rfm_assets.sources import csv_files, csv_header
+from rfm_assets.sources import csv_files
 from rfm_assets.sources.config import Attribute, CsvSource, SparkSource
-from rfm_assets.sources.customers import FileSource, require_columns, typed_customers
-from rfm_assets.sources.files import find, refuse_twins
+from rfm_assets.sources.customers import FileSource, lines_by_name, require_columns, typed_customers
+from rfm_assets.sources.files import find
 from rfm_assets.sources.mapping import ROW, SOURCE, schema_of
 from rfm_assets.sources.parsing import NativeKind, Parser
 from rfm_assets.sources.reading import Asked, Found, count, held, needs_spark, typed_source
 
 EPOCH = date(1970, 1, 1)
-
-_BROKEN = pa.schema(
-    [("source", pa.string()), ("source_line", pa.int64()), ("malformed", pa.string())]
-)
 
 
 @dataclass(frozen=True)
@@ -86,10 +81,12 @@ def read_sends(
             )
             return replace(read, table=engine.adopt(read.table))
     wanted = {f"columns.{what}": name for what, name in columns.items()}
-    broken: pa.Table = _BROKEN.empty_table()
+    broken: pa.Table = csv_files.BROKEN.empty_table()
     schema: Mapping[str, NativeKind | None]
     if isinstance(source, CsvSource):
-        found, broken = _csv(source, wanted, engine, root)
+        files = find(source.path, root, ".csv")
+        lines = lines_by_name(source, files, wanted, engine)
+        found, broken = Found(lines.relation, files, "", files[0].name), lines.broken
         schema = dict.fromkeys(wanted.values(), "text")
     else:
         asked = Asked(
@@ -148,24 +145,3 @@ def _typed(
         Column("unreadable:sent_at").alias("sent_at_unreadable"),
         *(Column(f"{what}_raw").cast(VARCHAR).alias(f"{what}_raw") for what in columns),
     )
-
-
-def _csv(
-    source: CsvSource, wanted: Mapping[str, str], engine: DuckDBEngine, root: Path
-) -> tuple[Found, pa.Table]:
-    files = find(source.path, root, ".csv")
-    engine.reach([file.path for file in files])
-    headed = [(file, csv_header.header(file, source)) for file in files]
-    for file, head in headed:
-        require_columns(wanted, dict.fromkeys(head.names, "text"), file.name)
-        refuse_twins(head.names, wanted.values(), file.name)
-    with tempfile.TemporaryDirectory(prefix="rfm_assets-") as scratch:
-        lines = csv_files.read_lines(
-            engine.connection,
-            headed,
-            source,
-            sorted(set(wanted.values())),
-            row_keys=False,
-            scratch=Path(scratch),
-        )
-    return Found(lines.relation, files, "", files[0].name), lines.broken
