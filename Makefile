@@ -95,7 +95,7 @@ $(RUNTIME): pyproject.toml constraints.txt
 	@test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
 	@echo "Installing the versions in constraints.txt (once) …"
 	@$(PIP) install --quiet --constraint constraints.txt --upgrade pip
-	@$(PIP) install --quiet --constraint constraints.txt --editable .
+	@PYTHONWARNINGS="ignore:Editable installation" $(PIP) install --quiet --constraint constraints.txt --editable .
 	@touch $@
 
 $(DEVELOPMENT): $(RUNTIME)
