@@ -291,7 +291,11 @@ class CampaignExportComponent(RfmComponent):
             as_of=now.date(), customers=None, segments=(), entries=table, source=read.name
         )
         return Entries(
-            engine.checkpoint(rows), read.name, read.broken_lines, read.rows_without_customer
+            engine.checkpoint(rows),
+            read.name,
+            read.broken_lines,
+            read.rows_without_customer,
+            read.first_broken,
         )
 
 

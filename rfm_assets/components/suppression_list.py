@@ -216,6 +216,7 @@ class SuppressionListComponent(SuppressionConfig, RfmComponent):
             quality.entries_readable(
                 broken_lines=entries.broken_lines,
                 rows_without_customer=entries.rows_without_customer,
+                first_broken=entries.first_broken,
             ),
             *(
                 [quality.entries_dated(unreadable=entries.unreadable["since"])]

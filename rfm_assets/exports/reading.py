@@ -63,6 +63,7 @@ class Entries:
     name: str
     broken_lines: int
     rows_without_customer: int
+    first_broken: str = ""
 
 
 @dataclass(frozen=True)
@@ -102,6 +103,7 @@ def make_ready(
     readable = quality.entries_readable(
         broken_lines=entries.broken_lines if entries else 0,
         rows_without_customer=entries.rows_without_customer if entries else 0,
+        first_broken=entries.first_broken if entries else "",
     )
     _require(asked, snapshot, [current, readable])
     members = rows_of(engine, snapshot)

@@ -32,17 +32,22 @@ def attributes_readable(*, unreadable: Mapping[str, int], booleans: Container[st
     )
 
 
-def entries_readable(*, broken_lines: int, rows_without_customer: int) -> CheckOutcome:
+def entries_readable(
+    *, broken_lines: int, rows_without_customer: int, first_broken: str = ""
+) -> CheckOutcome:
     """Whether every entry of a suppression file says whom it is about; blocks.
 
     A line that cannot be read may name a customer who must not be contacted: unknown is not empty.
+    `first_broken` is the place of the first one.
     """
     at_fault = broken_lines + rows_without_customer
+    place = f" (the first: {first_broken})" if first_broken else ""
     return CheckOutcome(
         name="entries_readable",
         passed=at_fault == 0,
         blocking=True,
-        observed=f"{broken_lines:,} broken lines, {rows_without_customer:,} rows without customer",
+        observed=f"{broken_lines:,} broken lines{place}, "
+        f"{rows_without_customer:,} rows without customer",
         expected="none",
         next_step="Correct the file of entries, or its mapping under `entries.columns`.",
         n_failed=at_fault,

@@ -73,6 +73,7 @@ class CustomerReading:
         broken_lines: Lines that cannot be split into columns and are not in `table`.
         written_at: When the oldest file was written, in UTC; None for the generator.
         unreadable: By attribute, the values of `table` that are there but cannot be read.
+        first_broken: File and line of the first broken line, if there is one.
     """
 
     table: Table
@@ -83,6 +84,7 @@ class CustomerReading:
     broken_lines: int
     written_at: datetime | None
     unreadable: Mapping[str, int]
+    first_broken: str = ""
 
 
 def read_customers(
@@ -137,13 +139,16 @@ def read_customers(
     parser = Parser(source, time_zone)
     wanted = {"columns.customer_id": customer_id}
     wanted |= {f"columns.{name}": attribute.column for name, attribute in attributes.items()}
-    broken = 0
+    broken, first_broken = 0, ""
     schema: Mapping[str, NativeKind | None]
     if isinstance(source, CsvSource):
         files = find(source.path, root, ".csv")
         lines = lines_by_name(source, files, wanted, engine)
         schema = dict.fromkeys(set(wanted.values()), "text")
         broken = len(lines.broken)
+        if broken:
+            first = lines.broken.sort_by([("source", "ascending"), ("source_line", "ascending")])
+            first_broken = f"{first['source'][0]} line {first['source_line'][0]}"
         found = Found(lines.relation, files, "", files[0].name)
         typed = typed_customers(lines.relation, customer_id, attributes, schema, parser)
         typed = held(typed, engine, found.name)
@@ -178,6 +183,7 @@ def read_customers(
         # One stale export of several makes the whole stale.
         written_at=min(written, default=None),
         unreadable=unreadable,
+        first_broken=first_broken,
     )
 
 

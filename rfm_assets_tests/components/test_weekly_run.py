@@ -558,7 +558,11 @@ def test_only_a_suppression_list_can_suppress(shop: Shop, monkeypatch: pytest.Mo
             id="renamed",
         ),
         pytest.param("who,why,when\n,bounced,\n", "1 rows without customer", id="no customer"),
-        pytest.param("who,why,when\na,b,c,d,e\nb,test,\n", "1 broken lines", id="broken line"),
+        pytest.param(
+            "who,why,when\na,b,c,d,e\nb,test,\n",
+            "1 broken lines (the first: stop.csv line 2)",
+            id="broken line",
+        ),
     ],
 )
 def test_unreadable_suppression_publishes_no_list(

@@ -139,9 +139,8 @@ class Desk:
     def send(self, *names: str, **options: Any) -> Sent:
         """One run of a process of its own, once."""
         states = self.states()
-        self.server.doubted(
-            self.at_server(*states.get("adding", "")), self.at_server(*states.get("removing", ""))
-        )
+        adding = states.get("adding", "") + states.get("readding", "")
+        self.server.doubted(self.at_server(*adding), self.at_server(*states.get("removing", "")))
         hooks = {"request": [self.hurry]}
         with httpx.Client(timeout=30, event_hooks=hooks) as client:
             sender = Sender(
