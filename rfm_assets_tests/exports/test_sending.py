@@ -139,7 +139,8 @@ class Desk:
     def send(self, *names: str, **options: Any) -> Sent:
         """One run of a process of its own, once."""
         states = self.states()
-        adding = states.get("adding", "") + states.get("readding", "")
+        # Whoever was refused after an attempt without an answer may be there as well.
+        adding = "".join(states.get(one, "") for one in ("adding", "readding", "doubtful"))
         self.server.doubted(self.at_server(*adding), self.at_server(*states.get("removing", "")))
         hooks = {"request": [self.hurry]}
         with httpx.Client(timeout=30, event_hooks=hooks) as client:
